@@ -1,0 +1,20 @@
+//! convminer: train and run a miner of Bittensor's conversion-prediction subnet.
+//!
+//! Each module is a room of the house; arrows go down only.
+//!
+//! - [`cli`]: one file a sub-command, arguments in, exit code out
+//! - [`serve`] and [`train`]: the two activities; neither imports the other
+//! - [`chain`]: keys, wallets and the metagraph file
+//! - [`model`]: what a trained miner is
+//! - [`features`]: a conversation becomes the model's input
+//! - [`subnet`]: what the network defines; pure
+//! - [`files`]: files that are whole or not there
+
+pub mod chain;
+pub mod cli;
+pub mod features;
+pub mod files;
+pub mod model;
+pub mod serve;
+pub mod subnet;
+pub mod train;

@@ -1,0 +1,44 @@
+//! Where the features that the generators speak of are in a vector of 40.
+
+use crate::subnet::schema::position;
+
+pub(super) const DURATION_SECONDS: usize = position("conversation_duration_seconds");
+pub(super) const DURATION_MINUTES: usize = position("conversation_duration_minutes");
+pub(super) const HOUR: usize = position("hour_of_day");
+pub(super) const DAY: usize = position("day_of_week");
+pub(super) const BUSINESS_HOURS: usize = position("is_business_hours");
+pub(super) const WEEKEND: usize = position("is_weekend");
+pub(super) const FIRST_RESPONSE: usize = position("time_to_first_response_seconds");
+pub(super) const AVG_RESPONSE: usize = position("avg_response_time_seconds");
+pub(super) const MAX_RESPONSE: usize = position("max_response_time_seconds");
+pub(super) const MIN_RESPONSE: usize = position("min_response_time_seconds");
+pub(super) const AGENT_RESPONSE: usize = position("avg_agent_response_time_seconds");
+pub(super) const USER_RESPONSE: usize = position("avg_user_response_time_seconds");
+pub(super) const RESPONSE_STDDEV: usize = position("response_time_stddev");
+pub(super) const RESPONSE_GAP: usize = position("response_gap_max");
+pub(super) const MESSAGES_PER_MINUTE: usize = position("messages_per_minute");
+pub(super) const TOTAL_MESSAGES: usize = position("total_messages");
+pub(super) const USER_MESSAGES: usize = position("user_messages_count");
+pub(super) const AGENT_MESSAGES: usize = position("agent_messages_count");
+pub(super) const RATIO: usize = position("message_ratio");
+pub(super) const AVG_LENGTH_USER: usize = position("avg_message_length_user");
+pub(super) const MAX_LENGTH_USER: usize = position("max_message_length_user");
+pub(super) const MIN_LENGTH_USER: usize = position("min_message_length_user");
+pub(super) const CHARS_USER: usize = position("total_chars_from_user");
+pub(super) const AVG_LENGTH_AGENT: usize = position("avg_message_length_agent");
+pub(super) const MAX_LENGTH_AGENT: usize = position("max_message_length_agent");
+pub(super) const MIN_LENGTH_AGENT: usize = position("min_message_length_agent");
+pub(super) const CHARS_AGENT: usize = position("total_chars_from_agent");
+pub(super) const QUESTIONS_AGENT: usize = position("question_count_agent");
+pub(super) const QUESTIONS_PER_AGENT_MESSAGE: usize = position("questions_per_agent_message");
+pub(super) const QUESTIONS_USER: usize = position("question_count_user");
+pub(super) const QUESTIONS_PER_USER_MESSAGE: usize = position("questions_per_user_message");
+pub(super) const SEQUENTIAL_USER: usize = position("sequential_user_messages");
+pub(super) const SEQUENTIAL_AGENT: usize = position("sequential_agent_messages");
+pub(super) const ENTITIES: usize = position("entities_collected_count");
+pub(super) const TARGET_ENTITY: usize = position("has_target_entity");
+pub(super) const AVG_CONFIDENCE: usize = position("avg_entity_confidence");
+pub(super) const MIN_CONFIDENCE: usize = position("min_entity_confidence");
+pub(super) const COLLECTION_RATE: usize = position("entity_collection_rate");
+pub(super) const REPEATED_QUESTIONS: usize = position("repeated_questions");
+pub(super) const ALTERNATION_RATE: usize = position("message_alternation_rate");
