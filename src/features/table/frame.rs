@@ -1,0 +1,121 @@
+//! From polars' columns to conversations.
+
+use polars::prelude::{ArrowDataType, Column, DataFrame, DataType, PolarsError};
+
+use super::TableError;
+use super::builder::{Builder, Cell};
+use super::columns::Role;
+
+/// Adds the rows of `frame`, which has all of the `needed` columns.
+///
+/// `unreadable` makes an error of what polars says; it depends on the file's format.
+pub(super) fn append(
+    builder: &mut Builder,
+    frame: &DataFrame,
+    needed: &[(String, Role)],
+    unreadable: impl Fn(PolarsError) -> TableError,
+) -> Result<(), TableError> {
+    let start = builder.rows();
+    builder.add_rows(frame.height());
+    for (name, role) in needed {
+        let column = frame.column(name).map_err(&unreadable)?;
+        let values = Values::of(column, *role)
+            .map_err(&unreadable)?
+            .ok_or_else(|| unsupported(builder, name, column.dtype().to_string()))?;
+        values.hand_over(builder, start, *role).map_err(&unreadable)??;
+    }
+    Ok(())
+}
+
+pub(super) fn unsupported(builder: &Builder, name: &str, found: String) -> TableError {
+    TableError::ColumnType { path: builder.path.clone(), column: name.to_owned(), found }
+}
+
+/// Whether a column of this type can be read. Polars would refuse the other types of the list with
+/// a panic or without the column's name: it is built without the smaller integers and decimals.
+pub(super) fn is_supported(dtype: &ArrowDataType) -> bool {
+    use ArrowDataType as Arrow;
+    match dtype {
+        Arrow::Dictionary(_, values, _) => is_supported(values),
+        other => matches!(
+            other,
+            Arrow::Null
+                | Arrow::Boolean
+                | Arrow::Int32
+                | Arrow::Int64
+                | Arrow::UInt32
+                | Arrow::UInt64
+                | Arrow::Float32
+                | Arrow::Float64
+                | Arrow::Utf8
+                | Arrow::LargeUtf8
+                | Arrow::Utf8View
+        ),
+    }
+}
+
+/// A column's values in one of the two types that cells are made from.
+enum Values {
+    Text(Column),
+    Numbers(Column),
+}
+
+impl Values {
+    /// None if the column is of a type that cannot be a number.
+    fn of(column: &Column, role: Role) -> Result<Option<Values>, PolarsError> {
+        let text = |column: &Column| column.cast(&DataType::String).map(Values::Text).map(Some);
+        match column.dtype() {
+            // An id may be a number; its text is what counts.
+            _ if role == Role::Session => text(column),
+            DataType::String | DataType::Categorical(..) | DataType::Enum(..) => text(column),
+            dtype if dtype.is_primitive_numeric() || dtype.is_bool() || dtype.is_null() => {
+                column.cast(&DataType::Float64).map(Values::Numbers).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sets the cells from row `start` on. The outer error is of the column, the inner of a value.
+    fn hand_over(
+        &self,
+        builder: &mut Builder,
+        start: usize,
+        role: Role,
+    ) -> Result<Result<(), TableError>, PolarsError> {
+        Ok(match self {
+            Values::Text(column) if role == Role::Session => {
+                for (offset, id) in column.str()?.iter().enumerate() {
+                    builder.set_session(start + offset, id.map(str::to_owned));
+                }
+                Ok(())
+            }
+            Values::Text(column) => {
+                let cells = column.str()?.iter().map(|text| text.map_or(Cell::Missing, Cell::Text));
+                set_all(builder, start, role, cells)
+            }
+            Values::Numbers(column) => {
+                let numbers = column.f64()?.iter();
+                let cells = numbers.map(|number| number.map_or(Cell::Missing, Cell::Number));
+                set_all(builder, start, role, cells)
+            }
+        })
+    }
+}
+
+fn set_all<'a>(
+    builder: &mut Builder,
+    start: usize,
+    role: Role,
+    cells: impl Iterator<Item = Cell<'a>>,
+) -> Result<(), TableError> {
+    for (index, cell) in (start..).zip(cells) {
+        match role {
+            Role::Feature(feature) => builder.set_feature(index, feature, cell),
+            Role::Class => builder.set_class(index, cell)?,
+            Role::Time => builder.set_time(index, cell)?,
+            // Ids are text, never cells.
+            Role::Session => {}
+        }
+    }
+    Ok(())
+}

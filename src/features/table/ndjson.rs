@@ -1,0 +1,115 @@
+//! Newline-delimited JSON, a line at a time.
+//!
+//! Each line is read as the features of a request are, so that the bare NaN and Infinity of Python's
+//! `json` are understood here too. Polars' reader would refuse the whole file for one of them.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+
+use jiter::{Jiter, JiterError, JsonValue};
+
+use super::builder::{Builder, Cell};
+use super::columns::{Columns, Role};
+use super::{TableError, open};
+use crate::features::reader::{self, ReadError};
+
+pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
+    let mut input = BufReader::with_capacity(1 << 20, open(&builder.path)?);
+    let mut columns = Columns::default();
+    let mut seen = HashSet::new();
+    let mut buffer = Vec::new();
+    for line in 1.. {
+        buffer.clear();
+        let length = input
+            .read_until(b'\n', &mut buffer)
+            .map_err(|source| TableError::Read { path: builder.path.clone(), source })?;
+        if length == 0 {
+            break;
+        }
+        // A byte-order mark, which some editors put before the first line.
+        let content = buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&buffer).trim_ascii();
+        if !content.is_empty() {
+            read_line(content, line, builder, &mut columns, &mut seen)?;
+        }
+    }
+    builder.set_columns_unchecked(columns);
+    Ok(())
+}
+
+fn read_line(
+    content: &[u8],
+    line: usize,
+    builder: &mut Builder,
+    columns: &mut Columns,
+    seen: &mut HashSet<String>,
+) -> Result<(), TableError> {
+    let wrong = |builder: &Builder, message: String| TableError::Line {
+        path: builder.path.clone(),
+        line,
+        message,
+    };
+    let reading = reader::read(content).map_err(|error| {
+        let message = match error {
+            ReadError::Syntax(error) => error.to_string(),
+            ReadError::NotAnObject { found } => format!("it is {found}"),
+        };
+        wrong(builder, message)
+    })?;
+
+    let index = builder.rows();
+    builder.add_rows(1);
+    builder.set_session(index, reading.session_id);
+    builder.set_conversation(index, reading.conversation);
+    for oddity in reading.oddities {
+        builder.report(index, oddity.feature, oddity.value);
+    }
+
+    let with_labels = builder.with_labels();
+    let mut json = Jiter::new(content).with_allow_inf_nan();
+    let mut key = json.next_object().map_err(|error| wrong(builder, error.to_string()))?;
+    while let Some(name) = key {
+        let role = Role::of(name, with_labels);
+        if !seen.contains(name) {
+            // Rows may differ in spelling; within one, the last value counts, as in a request.
+            columns.add(name, with_labels);
+            seen.insert(name.to_owned());
+        }
+        key = match role {
+            Some(label @ (Role::Class | Role::Time)) => {
+                let value = json.next_value().map_err(|error| wrong(builder, error.to_string()))?;
+                set_label(builder, index, label, &value)?;
+                json.next_key()
+            }
+            _ => skip(&mut json),
+        }
+        .map_err(|error| wrong(builder, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Passes over a value, to the next key.
+fn skip<'j>(json: &'j mut Jiter<'_>) -> Result<Option<&'j str>, JiterError> {
+    json.next_skip()?;
+    json.next_key()
+}
+
+fn set_label(
+    builder: &mut Builder,
+    index: usize,
+    label: Role,
+    value: &JsonValue<'_>,
+) -> Result<(), TableError> {
+    let cell = match value {
+        JsonValue::Null => Cell::Missing,
+        JsonValue::Bool(value) => Cell::Number(f64::from(u8::from(*value))),
+        JsonValue::Int(value) => Cell::Number(*value as f64),
+        JsonValue::Float(value) => Cell::Number(*value),
+        JsonValue::Str(text) => Cell::Text(text),
+        JsonValue::Array(_) => Cell::Other("an array"),
+        JsonValue::Object(_) => Cell::Other("an object"),
+    };
+    match label {
+        Role::Class => builder.set_class(index, cell),
+        _ => builder.set_time(index, cell),
+    }
+}
