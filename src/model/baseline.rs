@@ -1,0 +1,150 @@
+//! linfa's logistic regression: the baseline, and what answers when the networks cannot.
+
+use linfa::DatasetBase;
+use linfa::traits::Fit;
+use linfa_logistic::LogisticRegression;
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+
+use super::decision::best_constant_time;
+use crate::features::engineer::INPUT_COUNT;
+
+/// Rows that a fit looks at. More change the fifth decimal and cost memory for nothing.
+const MOST_ROWS: usize = 200_000;
+/// The time that is answered when no row ever converted: the shortest that the rule challenges
+/// know, doubled.
+const UNKNOWN_TIME_SECONDS: f32 = 60.0;
+
+/// A logistic regression on the scaled inputs, and one time for all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The logit where all inputs are at their means.
+    intercept: f32,
+    /// What each scaled input adds to the logit.
+    weights: Vec<f32>,
+    /// The one time that earns the most, in seconds.
+    pub time_seconds: f32,
+    /// Whether the weights were learned; without both classes, or if the fit failed, the
+    /// probability is the same for all.
+    pub fitted: bool,
+}
+
+/// Why there is only a constant.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// The fit did not work out.
+    #[error("the logistic regression could not be fitted")]
+    Fit(#[from] linfa_logistic::error::Error),
+    /// The fit gave a number that is none.
+    #[error("the logistic regression did not converge to finite weights")]
+    NotFinite,
+}
+
+impl Baseline {
+    /// The same probability for all: the share that converted, kept off 0 and 1 (Jeffreys' prior).
+    ///
+    /// `times` are the seconds of the converted rows.
+    pub fn constant(rows: usize, times: &[f64]) -> Baseline {
+        let probability = (times.len() as f64 + 0.5) / (rows as f64 + 1.0);
+        Baseline {
+            intercept: (probability / (1.0 - probability)).ln() as f32,
+            weights: vec![0.0; INPUT_COUNT],
+            time_seconds: best_constant_time(times)
+                .map_or(UNKNOWN_TIME_SECONDS, |(time, _)| time as f32),
+            fitted: false,
+        }
+    }
+
+    /// Fits the regression to scaled rows with both classes.
+    ///
+    /// # Shapes
+    ///
+    /// - `rows`: `[converted.len(), INPUT_COUNT]`, row-major
+    ///
+    /// # Errors
+    ///
+    /// If the optimiser fails; [`Baseline::constant`] is what remains then.
+    pub fn fit(rows: &[f32], converted: &[bool], times: &[f64]) -> Result<Baseline, BaselineError> {
+        let step = converted.len().div_ceil(MOST_ROWS).max(1);
+        let taken = converted.len().div_ceil(step);
+        let records = Array2::from_shape_fn((taken, INPUT_COUNT), |(row, input)| {
+            f64::from(rows[row * step * INPUT_COUNT + input])
+        });
+        let targets = Array1::from_shape_fn(taken, |row| converted[row * step]);
+        let model = LogisticRegression::default()
+            .max_iterations(200)
+            .fit(&DatasetBase::new(records, targets))?;
+        // linfa-logistic 0.8.1 calls the class with more rows positive, so its logit may be that
+        // of "does not convert".
+        let sign = if model.labels().pos.class { 1.0 } else { -1.0 };
+        let baseline = Baseline {
+            intercept: (sign * model.intercept()) as f32,
+            weights: model.params().iter().map(|weight| (sign * weight) as f32).collect(),
+            fitted: true,
+            ..Baseline::constant(converted.len(), times)
+        };
+        if baseline.is_valid() { Ok(baseline) } else { Err(BaselineError::NotFinite) }
+    }
+
+    /// The logit of P(converts) of one scaled row.
+    ///
+    /// # Shapes
+    ///
+    /// - `row`: `[INPUT_COUNT]`
+    pub fn logit(&self, row: &[f32]) -> f32 {
+        let sum: f64 =
+            self.weights.iter().zip(row).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+        (sum + f64::from(self.intercept)) as f32
+    }
+
+    /// Whether the numbers fit this program's inputs and can be computed with.
+    pub fn is_valid(&self) -> bool {
+        self.weights.len() == INPUT_COUNT
+            && self.weights.iter().all(|weight| weight.is_finite())
+            && self.intercept.is_finite()
+            && self.time_seconds.is_finite()
+            && self.time_seconds > 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows whose first input alone says, noisily, what happens.
+    fn sample(converted_share: f64) -> (Vec<f32>, Vec<bool>) {
+        let mut rows = Vec::new();
+        let mut converted = Vec::new();
+        for index in 0..400 {
+            let x = f64::from(index) / 400.0;
+            let mut row = [0.0_f32; INPUT_COUNT];
+            row[0] = x as f32;
+            rows.extend(row);
+            // A tenth of the labels is against the rule.
+            converted.push((x >= 1.0 - converted_share) != (index % 10 == 0));
+        }
+        (rows, converted)
+    }
+
+    /// linfa's positive class is the one with more rows: both cases must come out the same way.
+    #[test]
+    fn more_input_means_more_likely() {
+        for share in [0.2, 0.5, 0.8] {
+            let (rows, converted) = sample(share);
+            let baseline = Baseline::fit(&rows, &converted, &[60.0]).unwrap();
+            let low = baseline.logit(&rows[..INPUT_COUNT]);
+            let high = baseline.logit(&rows[rows.len() - INPUT_COUNT..]);
+            assert!(low < 0.0 && high > 0.0, "{share}: {low} {high}");
+        }
+    }
+
+    #[test]
+    fn constants() {
+        let baseline = Baseline::constant(3, &[]);
+        // 0.5 / 4 = 0.125, ln(0.125 / 0.875)
+        assert!((baseline.logit(&[0.0; INPUT_COUNT]) - (1.0_f32 / 7.0).ln()).abs() < 1e-6);
+        assert_eq!(baseline.time_seconds, UNKNOWN_TIME_SECONDS);
+        assert!(Baseline::constant(0, &[]).is_valid());
+        assert_eq!(Baseline::constant(9, &[50.0, 51.0, 90.0]).time_seconds, 50.0);
+    }
+}

@@ -1,0 +1,575 @@
+//! A trained miner on disk: a folder, complete or not there.
+//!
+//! ```text
+//! <name>/manifest.json        what it is and what it was made from; written last
+//!        weights.safetensors  the networks
+//!        scaler.json  baseline.json  calibration.json  decision.json
+//! latest                      the name of the checkpoint that is served by default
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::baseline::Baseline;
+use super::calibration::Calibration;
+use super::decision::Decision;
+use super::networks::{Networks, NetworksConfig, WeightsError};
+use super::predictor::Predictor;
+use crate::features::engineer::{input_hash, input_names};
+use crate::features::scaler::Scaler;
+use crate::files;
+use crate::subnet::reward::{ClassWeights, RewardSpec};
+
+/// The version of the folder's format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// The file beside the checkpoints that names the one to serve.
+pub const LATEST: &str = "latest";
+
+const MANIFEST: &str = "manifest.json";
+const WEIGHTS: &str = "weights.safetensors";
+const SCALER: &str = "scaler.json";
+const BASELINE: &str = "baseline.json";
+const CALIBRATION: &str = "calibration.json";
+const DECISION: &str = "decision.json";
+
+/// What a checkpoint is and what it was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of the folder.
+    pub format_version: u32,
+    /// The version of convminer that made it.
+    pub crate_version: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub created: String,
+    /// The inputs that its networks take.
+    pub inputs: InputsRecord,
+    /// The shapes of its networks; none where the rows had one class only.
+    pub networks: Option<NetworksConfig>,
+    /// How many trained numbers each network holds.
+    pub parameters: BTreeMap<String, usize>,
+    /// The reward that its decision maximises: a name of [`RewardSpec::ALL`].
+    pub reward_spec: String,
+    /// The class weights that its decision reckons with.
+    pub class_weights: ClassWeightsRecord,
+    /// The seed of everything random in its training.
+    pub seed: u64,
+    /// The device that it was trained on.
+    pub device: String,
+    /// The training configuration, as it was resolved.
+    pub training: serde_json::Value,
+    /// The data that it learned from.
+    pub data: DataRecord,
+    /// How it did on the rows that no network was trained on.
+    pub metrics: serde_json::Value,
+    /// SHA-256 of the files that never change after training, by name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The inputs of a checkpoint's networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputsRecord {
+    /// [`input_hash`] of the program that made it.
+    pub hash: String,
+    /// Their names, in order.
+    pub names: Vec<String>,
+}
+
+/// Class weights as a manifest writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassWeightsRecord {
+    /// Of a conversation that converts.
+    pub positive: f64,
+    /// Of one that does not.
+    pub negative: f64,
+}
+
+/// The data that a checkpoint learned from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Rows that were used.
+    pub rows: usize,
+    /// How many of them converted.
+    pub converted: usize,
+    /// Rows that no network was trained on.
+    pub validation_rows: usize,
+}
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// There is no such folder, or nothing in it that makes it a checkpoint.
+    #[error("`{}` is not a checkpoint: it has no {MANIFEST}", path.display())]
+    NotACheckpoint {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No checkpoint was named, and none is the latest.
+    #[error("no checkpoint in `{}`: there is no file `{LATEST}` that names one", root.display())]
+    NoLatest {
+        /// The folder of checkpoints.
+        root: PathBuf,
+    },
+    /// The name is taken.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {doing} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It was made by a newer or much older program.
+    #[error("`{}` has format {found}, but this program reads format {FORMAT_VERSION}", path.display())]
+    Format {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It was trained on other inputs than this program makes.
+    #[error("`{}` was trained on other inputs than this program makes: {difference}", path.display())]
+    Inputs {
+        /// The folder.
+        path: PathBuf,
+        /// The first difference, by name.
+        difference: String,
+    },
+    /// Its weights are not of its networks.
+    #[error("cannot load the networks of `{}`", path.display())]
+    Weights {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: WeightsError,
+    },
+}
+
+type Result<T> = std::result::Result<T, CheckpointError>;
+
+impl Manifest {
+    /// Records what a predictor is. The caller fills in how it came about.
+    pub fn of(predictor: &Predictor, networks: Option<NetworksConfig>) -> Manifest {
+        let mut parameters = BTreeMap::new();
+        if let Some((trained, _)) = &predictor.networks {
+            let (classifier, regressor) = trained.parameters();
+            parameters.insert("classifier".to_owned(), classifier);
+            parameters.extend(regressor.map(|count| ("regressor".to_owned(), count)));
+        }
+        let ClassWeights { positive, negative } = predictor.class_weights;
+        Manifest {
+            format_version: FORMAT_VERSION,
+            crate_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: String::new(),
+            inputs: InputsRecord {
+                hash: input_hash().to_owned(),
+                names: input_names().to_vec(),
+            },
+            networks,
+            parameters,
+            reward_spec: predictor.spec.name.to_owned(),
+            class_weights: ClassWeightsRecord { positive, negative },
+            seed: 0,
+            device: String::new(),
+            training: serde_json::Value::Null,
+            data: DataRecord {
+                file: String::new(),
+                sha256: String::new(),
+                rows: 0,
+                converted: 0,
+                validation_rows: 0,
+            },
+            metrics: serde_json::Value::Null,
+            files: BTreeMap::new(),
+        }
+    }
+}
+
+/// Writes a checkpoint under a hidden name, and gives it its own when all of it is on the disk.
+///
+/// # Errors
+///
+/// If `path` exists, or anything cannot be written.
+pub fn save(path: &Path, predictor: &Predictor, mut manifest: Manifest) -> Result<()> {
+    ensure_free(path)?;
+    let partial = files::temporary_name(path);
+    fs::create_dir_all(&partial).map_err(io_error("create", &partial))?;
+    let written = write_files(&partial, predictor, &mut manifest, path)
+        .and_then(|()| fs::rename(&partial, path).map_err(io_error("create", path)));
+    if written.is_err() {
+        // Best effort: what matters is the first error.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    written?;
+    files::sync_parent(path).map_err(io_error("write", path))
+}
+
+/// Checks that a checkpoint of this name could be written, before the work of making one.
+///
+/// # Errors
+///
+/// If `path` exists, or its folder cannot be made.
+pub fn ensure_free(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Err(CheckpointError::Exists { path: path.to_owned() });
+    }
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(io_error("create", parent))
+}
+
+fn write_files(
+    folder: &Path,
+    predictor: &Predictor,
+    manifest: &mut Manifest,
+    path: &Path,
+) -> Result<()> {
+    let mut lasting = vec![
+        (SCALER, json(&predictor.scaler)),
+        (BASELINE, json(&predictor.baseline)),
+    ];
+    if let Some((networks, _)) = &predictor.networks {
+        let weights = networks
+            .to_safetensors()
+            .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+        lasting.push((WEIGHTS, weights));
+    }
+    for (name, content) in &lasting {
+        write_new(&folder.join(name), content)?;
+        manifest.files.insert((*name).to_owned(), hex::encode(Sha256::digest(content)));
+    }
+    write_new(&folder.join(CALIBRATION), &json(&predictor.calibration))?;
+    write_new(&folder.join(DECISION), &json(&predictor.decision))?;
+    write_new(&folder.join(MANIFEST), &json(manifest))
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+    files::write_through(path, content).map_err(io_error("write", path))
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .expect("our own types with string keys are always JSON. This is a bug.");
+    text.push(b'\n');
+    text
+}
+
+/// Makes a checkpoint the one that is served by default.
+///
+/// # Errors
+///
+/// If the file `latest` beside it cannot be replaced.
+pub fn set_latest(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let latest = path.with_file_name(LATEST);
+    files::write_atomically(&latest, format!("{name}\n").as_bytes())
+        .map_err(io_error("write", &latest))
+}
+
+/// The checkpoint that is served by default.
+///
+/// # Errors
+///
+/// If none was ever made, or the file that names it cannot be read or names nothing.
+pub fn latest(root: &Path) -> Result<PathBuf> {
+    let file = root.join(LATEST);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(CheckpointError::NoLatest { root: root.to_owned() });
+        }
+        Err(source) => return Err(io_error("read", &file)(source)),
+    };
+    let name = text.trim();
+    if Path::new(name).file_name() != Some(name.as_ref()) {
+        let reason = format!("expected the name of a checkpoint beside it, but it says {name:?}");
+        return Err(CheckpointError::Damaged { path: file, reason });
+    }
+    Ok(root.join(name))
+}
+
+/// Reads a checkpoint's manifest, and checks that this program can use it.
+///
+/// # Errors
+///
+/// If it is no checkpoint, damaged, or made for another program.
+pub fn read_manifest(path: &Path) -> Result<Manifest> {
+    let file = path.join(MANIFEST);
+    if !file.exists() {
+        return Err(CheckpointError::NotACheckpoint { path: path.to_owned() });
+    }
+    let bytes = fs::read(&file).map_err(io_error("read", &file))?;
+    // The version first: the rest of another format may look quite different.
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
+    }
+    let version: Versioned = parse(&file, &bytes)?;
+    if version.format_version != FORMAT_VERSION {
+        let found = version.format_version;
+        return Err(CheckpointError::Format { path: path.to_owned(), found });
+    }
+    let manifest: Manifest = parse(&file, &bytes)?;
+    if manifest.inputs.hash != input_hash() {
+        let difference = first_difference(&manifest.inputs.names);
+        return Err(CheckpointError::Inputs { path: path.to_owned(), difference });
+    }
+    Ok(manifest)
+}
+
+fn first_difference(theirs: &[String]) -> String {
+    let ours = input_names();
+    match ours.iter().zip(theirs).position(|(our, their)| our != their) {
+        Some(index) => {
+            format!("input {index} is `{}` here and `{}` there", ours[index], theirs[index])
+        }
+        None => format!("there are {} here and {} there", ours.len(), theirs.len()),
+    }
+}
+
+/// Loads a checkpoint onto a device.
+///
+/// # Errors
+///
+/// If it is no checkpoint, damaged, or made for another program.
+pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
+    let manifest = read_manifest(path)?;
+    let spec = manifest.reward_spec.parse::<RewardSpec>().map_err(|error| {
+        CheckpointError::Damaged { path: path.join(MANIFEST), reason: error.to_string() }
+    })?;
+    let networks = match &manifest.networks {
+        Some(config) => {
+            let bytes = read_lasting(path, WEIGHTS, &manifest)?;
+            let networks = Networks::from_safetensors(bytes, config, device)
+                .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
+            let unit = config.regressor.as_ref().map_or(1.0, |regressor| regressor.unit_seconds);
+            Some((networks, unit))
+        }
+        None => None,
+    };
+    let ClassWeightsRecord { positive, negative } = manifest.class_weights;
+    Ok(Predictor {
+        scaler: checked(path, SCALER, read_lasting(path, SCALER, &manifest)?, Scaler::is_valid)?,
+        networks,
+        baseline: checked(
+            path,
+            BASELINE,
+            read_lasting(path, BASELINE, &manifest)?,
+            Baseline::is_valid,
+        )?,
+        calibration: checked(path, CALIBRATION, read(path, CALIBRATION)?, Calibration::is_valid)?,
+        decision: checked(path, DECISION, read(path, DECISION)?, Decision::is_valid)?,
+        spec,
+        class_weights: ClassWeights { positive, negative },
+        device: device.clone(),
+    })
+}
+
+/// Replaces a checkpoint's calibration.
+///
+/// # Errors
+///
+/// If the file cannot be written; the old calibration stays then.
+pub fn replace_calibration(path: &Path, calibration: &Calibration) -> Result<()> {
+    let file = path.join(CALIBRATION);
+    files::write_atomically(&file, &json(calibration)).map_err(io_error("write", &file))
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let file = folder.join(name);
+    fs::read(&file).map_err(io_error("read", &file))
+}
+
+/// Reads a file that must still be the one that training wrote.
+fn read_lasting(folder: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
+    let bytes = read(folder, name)?;
+    let found = hex::encode(Sha256::digest(&bytes));
+    if manifest.files.get(name) != Some(&found) {
+        let reason = format!("its SHA-256 is {found}, which is not what {MANIFEST} says");
+        return Err(CheckpointError::Damaged { path: folder.join(name), reason });
+    }
+    Ok(bytes)
+}
+
+fn checked<T: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+    bytes: Vec<u8>,
+    is_valid: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let path = folder.join(name);
+    let value = parse(&path, &bytes)?;
+    if is_valid(&value) {
+        return Ok(value);
+    }
+    let reason = "it has numbers that cannot be, or not as many as there are inputs".to_owned();
+    Err(CheckpointError::Damaged { path, reason })
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| CheckpointError::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+    let path = path.to_owned();
+    move |source| CheckpointError::Io { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Conversation;
+    use crate::features::engineer::INPUT_COUNT;
+    use crate::model::Model;
+    use crate::model::decision::Rule;
+    use crate::model::mlp::MlpConfig;
+    use crate::model::networks::RegressorConfig;
+
+    fn sample() -> (Predictor, Manifest) {
+        let device = Device::flex();
+        let network = MlpConfig::new(INPUT_COUNT);
+        let config = NetworksConfig {
+            classifier: network.clone(),
+            regressor: Some(RegressorConfig { network: network.clone(), unit_seconds: 61.25 }),
+        };
+        let networks = Networks::new(network.init(&device), Some(network.init(&device)));
+        let predictor = Predictor {
+            scaler: Scaler::fit(&[Conversation::EMPTY]),
+            networks: Some((networks, 61.25)),
+            baseline: Baseline::constant(3, &[60.0]),
+            calibration: Calibration::fit(10, [(0.3, true)]),
+            decision: Decision::fit(Rule::Reward, &[(60.0, 61.0)]),
+            spec: RewardSpec::GUIDE,
+            class_weights: ClassWeights::START,
+            device,
+        };
+        let manifest = Manifest::of(&predictor, Some(config));
+        (predictor, manifest)
+    }
+
+    fn saved(root: &Path) -> (Predictor, PathBuf) {
+        let (predictor, manifest) = sample();
+        let path = root.join("first");
+        save(&path, &predictor, manifest).unwrap();
+        (predictor, path)
+    }
+
+    #[test]
+    fn what_is_loaded_answers_as_what_was_saved() {
+        let root = tempfile::tempdir().unwrap();
+        let (predictor, path) = saved(root.path());
+        let loaded = load(&path, &Device::flex()).unwrap();
+        let mut conversation = Conversation::EMPTY;
+        conversation.set(0, 92.0);
+        assert_eq!(loaded.predict(&[conversation.clone()]), predictor.predict(&[conversation]));
+        assert_eq!(loaded.spec, RewardSpec::GUIDE);
+        // Nothing half-done lies about.
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_same_networks_make_the_same_bytes() {
+        let (predictor, _) = sample();
+        let (networks, _) = predictor.networks.as_ref().unwrap();
+        assert_eq!(networks.to_safetensors().unwrap(), networks.to_safetensors().unwrap());
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let root = tempfile::tempdir().unwrap();
+        let (_, path) = saved(root.path());
+        let (predictor, manifest) = sample();
+        let error = save(&path, &predictor, manifest).unwrap_err();
+        assert!(matches!(error, CheckpointError::Exists { .. }), "{error}");
+    }
+
+    #[test]
+    fn latest_names_one_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(latest(root.path()), Err(CheckpointError::NoLatest { .. })));
+        let (_, path) = saved(root.path());
+        set_latest(&path).unwrap();
+        assert_eq!(latest(root.path()).unwrap(), path);
+        for text in ["", "../elsewhere", "/", ".."] {
+            fs::write(root.path().join(LATEST), text).unwrap();
+            assert!(matches!(latest(root.path()), Err(CheckpointError::Damaged { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let (_, path) = saved(root.path());
+        let manifest = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        let with = |from: &str, to: &str| {
+            assert!(manifest.contains(from));
+            fs::write(path.join(MANIFEST), manifest.replace(from, to)).unwrap();
+            let error = load(&path, &Device::flex()).unwrap_err();
+            let mut text = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                text = format!("{text}: {source}");
+            }
+            text
+        };
+        assert!(with("\"format_version\": 1", "\"format_version\": 2").contains("has format 2"));
+        let (ours, theirs) = (input_hash(), "0".repeat(64));
+        fs::write(
+            path.join(MANIFEST),
+            manifest.replace(ours, &theirs).replace("\"hour_sin\"", "\"hour_tan\""),
+        )
+        .unwrap();
+        let error = load(&path, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains("`hour_sin` here and `hour_tan` there"), "{error}");
+        assert!(with("\"reward_spec\": \"guide\"", "\"reward_spec\": \"gide\"").contains("gide"));
+        assert!(with("\"first_units\": 128", "\"first_units\": 127").contains("do not fit"));
+        assert!(with("\"first_units\": 128", "\"first_units\": 0").contains("first layer"));
+        assert!(with("\"unit_seconds\": 61.25", "\"unit_seconds\": -1.0").contains("unit"));
+        assert!(with("{", "").contains("damaged"));
+        fs::remove_file(path.join(MANIFEST)).unwrap();
+        let error = load(&path, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains("not a checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn damage_is_found() {
+        for name in [WEIGHTS, SCALER, BASELINE, CALIBRATION, DECISION] {
+            let root = tempfile::tempdir().unwrap();
+            let (_, path) = saved(root.path());
+            let mut bytes = fs::read(path.join(name)).unwrap();
+            bytes.truncate(bytes.len() / 2);
+            fs::write(path.join(name), bytes).unwrap();
+            let error = load(&path, &Device::flex()).unwrap_err();
+            assert!(matches!(error, CheckpointError::Damaged { .. }), "{name}: {error}");
+            fs::remove_file(path.join(name)).unwrap();
+            let error = load(&path, &Device::flex()).unwrap_err();
+            assert!(matches!(error, CheckpointError::Io { .. }), "{name}: {error}");
+        }
+    }
+}

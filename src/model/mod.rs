@@ -1,0 +1,21 @@
+//! What a trained miner is: networks, baseline, calibration, decision and the checkpoint that holds them.
+
+pub mod baseline;
+pub mod calibration;
+pub mod checkpoint;
+pub mod decision;
+pub mod device;
+pub mod mlp;
+pub mod networks;
+pub mod predictor;
+
+pub use predictor::Predictor;
+
+use crate::features::Conversation;
+use crate::subnet::reward::Answer;
+
+/// Anything that answers conversations.
+pub trait Model: Send + Sync {
+    /// One answer a conversation, in the same order.
+    fn predict(&self, conversations: &[Conversation]) -> Vec<Answer>;
+}

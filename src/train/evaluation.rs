@@ -1,0 +1,290 @@
+//! How good answers are, on rows whose truth is known.
+
+use serde::Serialize;
+
+use crate::features::Conversation;
+use crate::model::Predictor;
+use crate::model::calibration::bin_of;
+use crate::model::predictor::Estimate;
+use crate::subnet::reward::{
+    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, Truth, reward,
+};
+
+/// The time that an answer is taken to need where nobody measured it, in seconds.
+pub const RESPONSE_TIME_SECONDS: f64 = 0.05;
+/// Bins of the expected calibration error.
+const ECE_BINS: usize = 10;
+
+/// A miner on labelled rows, beside what anybody could answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Rows.
+    pub rows: usize,
+    /// How many of them converted.
+    pub converted: usize,
+    /// The reward's spec.
+    pub reward_spec: String,
+    /// The response time that the reward reckons with, in seconds.
+    pub response_time_seconds: f64,
+    /// What the miner answers.
+    pub miner: Scores,
+    /// What its logistic baseline would answer.
+    pub baseline: Scores,
+    /// "Does not convert", always.
+    pub always_no: Scores,
+    /// "Converts", always after the one time that is best for the training rows.
+    pub always_yes: Scores,
+    /// The truth itself.
+    pub oracle: Scores,
+}
+
+/// The scores of one way to answer. A score that the rows cannot give is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Scores {
+    /// The share of right classes.
+    pub accuracy: f64,
+    /// The area under the ROC curve; absent if there is one class only.
+    pub auc: Option<f64>,
+    /// The mean logarithmic loss of the confidence, in nats.
+    pub log_loss: f64,
+    /// The mean squared error of the confidence.
+    pub brier: f64,
+    /// The expected calibration error over ten bins of equal width.
+    pub ece: f64,
+    /// The mean absolute error of the time over the rows that converted, whatever the class that
+    /// was answered, in seconds; absent if none converted or no time is predicted.
+    pub time_mae_seconds: Option<f64>,
+    /// The mean total reward, with the class weights that a validator starts with.
+    pub mean_reward: f64,
+}
+
+/// Evaluates a predictor. Without rows, `None`.
+///
+/// # Panics
+///
+/// If there are not as many truths as conversations.
+pub fn evaluate(
+    predictor: &Predictor,
+    conversations: &[Conversation],
+    truths: &[Truth],
+    spec: &RewardSpec,
+) -> Option<Evaluation> {
+    assert_eq!(conversations.len(), truths.len(), "one truth a conversation. This is a bug.");
+    if truths.is_empty() {
+        return None;
+    }
+    let decided = |estimates: Vec<Estimate>| -> Vec<Judged> {
+        let offset = f64::from(predictor.decision.time_offset_seconds);
+        estimates
+            .into_iter()
+            .map(|estimate| Judged {
+                answer: predictor.decide(estimate),
+                time_seconds: Some(estimate.time_seconds + offset),
+            })
+            .collect()
+    };
+    let scores = |judged: Vec<Judged>| Scores::of(&judged, truths, spec);
+    let constant = |answer: Answer, time_seconds| {
+        scores(vec![Judged { answer, time_seconds }; truths.len()])
+    };
+    let time = f64::from(predictor.baseline.time_seconds);
+    let exact = truths.iter().map(|truth| Judged {
+        answer: Answer {
+            converted: truth.converted,
+            time_seconds: truth.time_seconds,
+            confidence: f64::from(u8::from(truth.converted)),
+        },
+        time_seconds: Some(truth.time_seconds),
+    });
+    Some(Evaluation {
+        rows: truths.len(),
+        converted: truths.iter().filter(|truth| truth.converted).count(),
+        reward_spec: spec.name.to_owned(),
+        response_time_seconds: RESPONSE_TIME_SECONDS,
+        miner: scores(decided(predictor.estimate(conversations))),
+        baseline: scores(decided(predictor.estimate_baseline(conversations))),
+        always_no: constant(
+            Answer { converted: false, time_seconds: NOT_CONVERTED, confidence: 0.0 },
+            None,
+        ),
+        always_yes: constant(
+            Answer { converted: true, time_seconds: time, confidence: 1.0 },
+            Some(time),
+        ),
+        oracle: scores(exact.collect()),
+    })
+}
+
+/// An answer, with the time that would have gone with class 1.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    answer: Answer,
+    time_seconds: Option<f64>,
+}
+
+impl Scores {
+    fn of(judged: &[Judged], truths: &[Truth], spec: &RewardSpec) -> Scores {
+        let rows = truths.len() as f64;
+        let mean = |value: &dyn Fn(&Judged, &Truth) -> f64| {
+            judged.iter().zip(truths).map(|(j, t)| value(j, t)).sum::<f64>() / rows
+        };
+        let confidences: Vec<f64> = judged.iter().map(|j| j.answer.confidence).collect();
+        let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
+        Scores {
+            accuracy: mean(&|j, t| f64::from(u8::from(j.answer.converted == t.converted))),
+            auc: area_under_roc(&confidences, &converted),
+            log_loss: mean(&|j, t| log_loss(j.answer.confidence, t.converted)),
+            brier: mean(&|j, t| {
+                (j.answer.confidence - f64::from(u8::from(t.converted))).powi(2)
+            }),
+            ece: expected_calibration_error(&confidences, &converted),
+            time_mae_seconds: time_mae(judged, truths),
+            mean_reward: mean(&|j, t| {
+                reward(spec, ClassWeights::START, j.answer, *t, RESPONSE_TIME_SECONDS).total
+            }),
+        }
+    }
+}
+
+fn time_mae(judged: &[Judged], truths: &[Truth]) -> Option<f64> {
+    let errors: Option<Vec<f64>> = judged
+        .iter()
+        .zip(truths)
+        .filter(|(_, truth)| truth.converted)
+        .map(|(judged, truth)| Some((judged.time_seconds? - truth.time_seconds).abs()))
+        .collect();
+    let errors = errors.filter(|errors| !errors.is_empty())?;
+    Some(errors.iter().sum::<f64>() / errors.len() as f64)
+}
+
+/// The logarithmic loss of one probability, in nats; a certain error costs what 1e-6 costs.
+pub fn log_loss(probability: f64, converted: bool) -> f64 {
+    let of_truth = if converted { probability } else { 1.0 - probability };
+    // ln of at most 1 is at most 0; abs also spares the reader a -0.
+    of_truth.max(1e-6).ln().abs()
+}
+
+/// The probability that a converted row's score is above another's, ties counting half; absent if
+/// there is one class only.
+pub fn area_under_roc(scores: &[f64], converted: &[bool]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|left, right| scores[*left].total_cmp(&scores[*right]));
+    let positives = converted.iter().filter(|converted| **converted).count() as f64;
+    let negatives = converted.len() as f64 - positives;
+    if positives == 0.0 || negatives == 0.0 {
+        return None;
+    }
+    // The rank sum of Mann and Whitney, with the mean rank for ties.
+    let mut rank_sum = 0.0;
+    let mut before = 0;
+    for tied in order.chunk_by(|left, right| scores[*left] == scores[*right]) {
+        let mean_rank = before as f64 + (tied.len() as f64 + 1.0) / 2.0;
+        rank_sum += mean_rank * tied.iter().filter(|row| converted[**row]).count() as f64;
+        before += tied.len();
+    }
+    Some((rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+}
+
+/// The mean distance between what a bin of probabilities says and what came true in it, weighted
+/// by its rows.
+pub fn expected_calibration_error(probabilities: &[f64], converted: &[bool]) -> f64 {
+    reliability(probabilities, converted, ECE_BINS)
+        .iter()
+        .map(|bin| (bin.said - bin.came_true).abs() * bin.rows as f64)
+        .sum::<f64>()
+        / probabilities.len() as f64
+}
+
+/// A bin of the reliability table.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// Its lower bound; the upper one is a bin's width above.
+    pub from: f64,
+    /// Rows in it.
+    pub rows: usize,
+    /// The mean probability of its rows; 0 without rows.
+    pub said: f64,
+    /// The share of its rows that converted; 0 without rows.
+    pub came_true: f64,
+}
+
+/// What bins of equal width said, and what came true.
+pub fn reliability(
+    probabilities: &[f64],
+    converted: &[bool],
+    bins: usize,
+) -> Vec<ReliabilityBin> {
+    let mut sums = vec![(0_usize, 0.0, 0_usize); bins];
+    for (probability, converted) in probabilities.iter().zip(converted) {
+        let (rows, said, came_true) = &mut sums[bin_of(*probability, bins)];
+        *rows += 1;
+        *said += probability;
+        *came_true += usize::from(*converted);
+    }
+    sums.into_iter()
+        .enumerate()
+        .map(|(index, (rows, said, came_true))| ReliabilityBin {
+            from: index as f64 / bins as f64,
+            rows,
+            said: said / rows.max(1) as f64,
+            came_true: came_true as f64 / rows.max(1) as f64,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auc_by_hand() {
+        // Pairs (converted, not): (0.8, 0.1) (0.8, 0.4) (0.4, 0.1) right, (0.4, 0.4) a tie.
+        let auc = area_under_roc(&[0.1, 0.4, 0.4, 0.8], &[false, false, true, true]);
+        assert_eq!(auc, Some(3.5 / 4.0));
+        assert_eq!(area_under_roc(&[0.1, 0.4], &[true, true]), None);
+        assert_eq!(area_under_roc(&[], &[]), None);
+    }
+
+    #[test]
+    fn ece_by_hand() {
+        // [0.1, 0.2): says 0.15, came true 0.5; [0.9, 1]: says 0.95, came true 1.
+        let ece = expected_calibration_error(&[0.1, 0.2 - 1e-9, 0.9, 1.0], &[false, true, true, true]);
+        assert!((ece - (0.35 * 2.0 + 0.05 * 2.0) / 4.0).abs() < 1e-6, "{ece}");
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let truths = [
+            Truth { converted: true, time_seconds: 60.0 },
+            Truth { converted: false, time_seconds: NOT_CONVERTED },
+        ];
+        let judged = [
+            Judged {
+                answer: Answer { converted: true, time_seconds: 66.0, confidence: 0.8 },
+                time_seconds: Some(66.0),
+            },
+            Judged {
+                answer: Answer { converted: true, time_seconds: 50.0, confidence: 0.6 },
+                time_seconds: Some(50.0),
+            },
+        ];
+        let scores = Scores::of(&judged, &truths, &RewardSpec::MAIN);
+        assert_eq!(scores.accuracy, 0.5);
+        assert_eq!(scores.auc, Some(1.0));
+        assert!((scores.log_loss - -(0.8_f64.ln() + 0.4_f64.ln()) / 2.0).abs() < 1e-12);
+        assert!((scores.brier - (0.04 + 0.36) / 2.0).abs() < 1e-12);
+        assert_eq!(scores.time_mae_seconds, Some(6.0));
+        // Right: 0.8 * (0.55 * 0.375 + 0.45 * 0.6); wrong: 0. Both: 0.2 * (1 - 0.05 / 60).
+        let expected = 0.8 * 0.47625 / 2.0 + 0.2 * (1.0 - 0.05 / 60.0);
+        assert!((scores.mean_reward - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn no_time_no_mae() {
+        let truth = Truth { converted: true, time_seconds: 60.0 };
+        let answer = Answer { converted: false, time_seconds: NOT_CONVERTED, confidence: 0.0 };
+        assert_eq!(time_mae(&[Judged { answer, time_seconds: None }], &[truth]), None);
+        let negative = Truth { converted: false, time_seconds: NOT_CONVERTED };
+        assert_eq!(time_mae(&[Judged { answer, time_seconds: Some(3.0) }], &[negative]), None);
+    }
+}
