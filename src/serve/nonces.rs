@@ -1,0 +1,308 @@
+//! The nonces that were seen, so that no request is answered twice.
+//!
+//! A nonce is the caller's clock in nanoseconds. The reference axon keeps them for ever and trusts
+//! any `timeout` header; here what is kept has a bound in time and in number.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How much older than the client's timeout a first nonce may be: the reference's allowance.
+const ALLOWED_DELTA_NS: u64 = 4 * SECOND_NS;
+/// How far a caller's clock may be ahead of ours. The reference has no such bound, and so
+/// would have to keep a nonce of the far future for ever.
+const ALLOWED_AHEAD_NS: u64 = 600 * SECOND_NS;
+/// How often what is too old to matter is looked for.
+const PRUNE_EVERY_NS: u64 = 10 * SECOND_NS;
+
+/// How much is kept at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NonceLimits {
+    /// The longest timeout that a client is granted.
+    pub max_timeout_seconds: f64,
+    /// How many hotkeys are kept. A subnet has 256; more come only when anybody may call.
+    pub hotkeys: usize,
+    /// How many instances of one hotkey are kept. A validator that makes a client a request uses a
+    /// new UUID each time.
+    pub uuids_per_hotkey: usize,
+}
+
+impl Default for NonceLimits {
+    fn default() -> Self {
+        NonceLimits { max_timeout_seconds: 120.0, hotkeys: 1024, uuids_per_hotkey: 256 }
+    }
+}
+
+/// Why a nonce is refused.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NonceError {
+    /// The first nonce of an instance is too old.
+    #[error(
+        "Nonce is too old: acceptable delta is {allowed_seconds:.2} seconds but request was {age_seconds:.2} seconds old"
+    )]
+    TooOld {
+        /// How old it may be.
+        allowed_seconds: f64,
+        /// How old it is.
+        age_seconds: f64,
+    },
+    /// The instance has already used this nonce or a later one.
+    #[error("Nonce is too old, a newer one was last processed")]
+    Replayed,
+    /// The caller's clock is far ahead.
+    #[error("Nonce is {ahead_seconds:.0} seconds in the future; the clocks should agree")]
+    Ahead {
+        /// How far ahead it is.
+        ahead_seconds: f64,
+    },
+}
+
+/// Whose nonce it is, and how long its request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct NonceClaim<'a> {
+    /// The caller's hotkey.
+    pub hotkey: &'a str,
+    /// The caller's instance.
+    pub uuid: &'a str,
+    /// The caller's clock when it asked.
+    pub nonce: u64,
+    /// The caller's patience; capped.
+    pub timeout_seconds: f64,
+}
+
+/// The last nonce of every instance that called lately.
+#[derive(Debug)]
+pub struct Nonces {
+    limits: NonceLimits,
+    store: Mutex<Store>,
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    callers: HashMap<String, Caller>,
+    /// A first nonce must be newer than any that was forgotten for want of room: else what was
+    /// forgotten could be replayed.
+    floor: u64,
+    pruned_at: u64,
+}
+
+#[derive(Debug, Default)]
+struct Caller {
+    last: HashMap<String, u64>,
+    /// As [`Store::floor`], for the instances of this hotkey.
+    floor: u64,
+}
+
+impl Nonces {
+    /// An empty store.
+    pub fn new(limits: NonceLimits) -> Self {
+        Nonces { limits, store: Mutex::default() }
+    }
+
+    /// Whether the nonce would be accepted now. Cheap, so it comes before the signature.
+    pub fn check(&self, claim: NonceClaim<'_>, now_ns: u64) -> Result<(), NonceError> {
+        self.judge(&self.lock(), claim, now_ns)
+    }
+
+    /// Accepts the nonce and remembers it. To be called when the signature is known to be good:
+    /// otherwise anybody could use up the nonces of others.
+    pub fn accept(&self, claim: NonceClaim<'_>, now_ns: u64) -> Result<(), NonceError> {
+        let mut store = self.lock();
+        // Again, for a copy of the same request may have been verified at the same time.
+        self.judge(&store, claim, now_ns)?;
+        store.prune(now_ns, self.oldest_that_matters(now_ns));
+        store.remember(claim, self.limits);
+        Ok(())
+    }
+
+    /// How many nonces are kept.
+    pub fn len(&self) -> usize {
+        self.lock().callers.values().map(|caller| caller.last.len()).sum()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn judge(&self, store: &Store, claim: NonceClaim<'_>, now: u64) -> Result<(), NonceError> {
+        let NonceClaim { hotkey, uuid, nonce, timeout_seconds } = claim;
+        if nonce > now.saturating_add(ALLOWED_AHEAD_NS) {
+            return Err(NonceError::Ahead { ahead_seconds: seconds(nonce - now) });
+        }
+        let caller = store.callers.get(hotkey);
+        if let Some(last) = caller.and_then(|caller| caller.last.get(uuid)) {
+            return if nonce > *last { Ok(()) } else { Err(NonceError::Replayed) };
+        }
+        let allowed_ns = self.allowed_ns(timeout_seconds);
+        if nonce <= now.saturating_sub(allowed_ns) {
+            return Err(NonceError::TooOld {
+                allowed_seconds: seconds(allowed_ns),
+                age_seconds: seconds(now - nonce),
+            });
+        }
+        let floor = caller.map_or(0, |caller| caller.floor).max(store.floor);
+        if nonce > floor { Ok(()) } else { Err(NonceError::Replayed) }
+    }
+
+    fn allowed_ns(&self, timeout_seconds: f64) -> u64 {
+        let capped = timeout_seconds.clamp(0.0, self.limits.max_timeout_seconds);
+        ALLOWED_DELTA_NS + (capped * SECOND_NS as f64) as u64
+    }
+
+    /// A first nonce as old as this is refused whatever the timeout, so it need not be remembered.
+    fn oldest_that_matters(&self, now: u64) -> u64 {
+        now.saturating_sub(self.allowed_ns(self.limits.max_timeout_seconds))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        // No code that runs under the lock can leave the store half-written.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    fn prune(&mut self, now: u64, oldest: u64) {
+        if now < self.pruned_at.saturating_add(PRUNE_EVERY_NS) {
+            return;
+        }
+        self.pruned_at = now;
+        self.callers.retain(|_, caller| {
+            caller.last.retain(|_, nonce| *nonce > oldest);
+            !caller.last.is_empty() || caller.floor > oldest
+        });
+    }
+
+    fn remember(&mut self, claim: NonceClaim<'_>, limits: NonceLimits) {
+        if !self.callers.contains_key(claim.hotkey) && self.callers.len() >= limits.hotkeys {
+            self.forget_the_longest_silent();
+        }
+        let caller = self.callers.entry(claim.hotkey.to_owned()).or_default();
+        if !caller.last.contains_key(claim.uuid) && caller.last.len() >= limits.uuids_per_hotkey {
+            caller.forget_the_oldest();
+        }
+        caller.last.insert(claim.uuid.to_owned(), claim.nonce);
+    }
+
+    fn forget_the_longest_silent(&mut self) {
+        let silent = self.callers.iter().min_by_key(|(_, caller)| caller.newest());
+        if let Some((hotkey, newest)) = silent.map(|(key, caller)| (key.clone(), caller.newest())) {
+            self.callers.remove(&hotkey);
+            self.floor = self.floor.max(newest);
+        }
+    }
+}
+
+impl Caller {
+    fn newest(&self) -> u64 {
+        self.last.values().copied().max().unwrap_or(0).max(self.floor)
+    }
+
+    fn forget_the_oldest(&mut self) {
+        let oldest = self.last.iter().min_by_key(|(_, nonce)| **nonce);
+        if let Some((uuid, nonce)) = oldest.map(|(uuid, nonce)| (uuid.clone(), *nonce)) {
+            self.last.remove(&uuid);
+            self.floor = self.floor.max(nonce);
+        }
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / SECOND_NS as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_763_789_253 * SECOND_NS;
+
+    fn claim<'a>(hotkey: &'a str, uuid: &'a str, nonce: u64) -> NonceClaim<'a> {
+        NonceClaim { hotkey, uuid, nonce, timeout_seconds: 60.0 }
+    }
+
+    #[test]
+    fn nonce_rules() {
+        // (name, uuid, nonce relative to now in ns, timeout, accepted): one caller, in this order.
+        let second = SECOND_NS as i64;
+        let table = [
+            ("64 s old is too old with a timeout of 60 s", "a", -64 * second, 60.0, false),
+            ("a nanosecond less is not", "a", -64 * second + 1, 60.0, true),
+            ("the same again", "a", -64 * second + 1, 60.0, false),
+            ("an older one", "a", -64 * second, 60.0, false),
+            ("a later one is newer than the last, however old", "a", -64 * second + 2, 0.0, true),
+            ("another instance starts afresh", "b", -10 * second, 60.0, true),
+            ("no timeout leaves 4 s", "c", -4 * second, 0.0, false),
+            ("no timeout leaves 4 s", "c", -4 * second + 1, 0.0, true),
+            ("the timeout is capped at 120 s", "d", -124 * second, 1e9, false),
+            ("the timeout is capped at 120 s", "d", -124 * second, f64::INFINITY, false),
+            ("the timeout is capped at 120 s", "d", -124 * second + 1, 1e9, true),
+            ("a clock that is ahead", "e", 600 * second, 60.0, true),
+            ("a clock that is too far ahead", "f", 600 * second + 1, 60.0, false),
+            ("and never goes back", "e", 0, 60.0, false),
+        ];
+        let nonces = Nonces::new(NonceLimits::default());
+        for (why, uuid, relative, timeout_seconds, accepted) in table {
+            let nonce = NOW.checked_add_signed(relative).unwrap();
+            let claim = NonceClaim { hotkey: "5H", uuid, nonce, timeout_seconds };
+            assert_eq!(nonces.check(claim, NOW).is_ok(), accepted, "check: {why}");
+            assert_eq!(nonces.accept(claim, NOW).is_ok(), accepted, "accept: {why}");
+        }
+    }
+
+    #[test]
+    fn checking_remembers_nothing() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.check(claim("5H", "a", NOW), NOW).unwrap();
+        assert!(nonces.is_empty());
+        nonces.accept(claim("5H", "a", NOW), NOW).unwrap();
+        assert_eq!(nonces.check(claim("5H", "a", NOW), NOW), Err(NonceError::Replayed));
+        assert_eq!(nonces.len(), 1);
+    }
+
+    #[test]
+    fn what_is_too_old_to_be_replayed_is_forgotten() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.accept(claim("5H", "a", NOW), NOW).unwrap();
+        nonces.accept(claim("5I", "a", NOW + 600 * SECOND_NS), NOW).unwrap();
+        let later = NOW + 124 * SECOND_NS;
+        nonces.accept(claim("5J", "a", later), later).unwrap();
+        assert_eq!(nonces.len(), 2, "the first is gone, the one of the future is not");
+        let longest = NonceClaim { timeout_seconds: 120.0, ..claim("5H", "a", NOW) };
+        assert!(matches!(nonces.accept(longest, later), Err(NonceError::TooOld { .. })));
+    }
+
+    #[test]
+    fn a_full_store_stays_full_and_lets_nothing_be_replayed() {
+        let limits = NonceLimits { hotkeys: 3, uuids_per_hotkey: 4, ..NonceLimits::default() };
+        let nonces = Nonces::new(limits);
+        let claims: Vec<(String, String, u64)> = (0..10)
+            .flat_map(|hotkey| (0..10).map(move |uuid| (hotkey, uuid)))
+            .map(|(hotkey, uuid)| {
+                (format!("5{hotkey}"), uuid.to_string(), NOW + hotkey * 10 + uuid)
+            })
+            .collect();
+        for (hotkey, uuid, nonce) in &claims {
+            nonces.accept(claim(hotkey, uuid, *nonce), NOW).unwrap();
+            assert!(nonces.len() <= 12);
+        }
+        assert_eq!(nonces.len(), 12);
+        for (hotkey, uuid, nonce) in &claims {
+            assert!(nonces.accept(claim(hotkey, uuid, *nonce), NOW).is_err(), "{hotkey} {uuid}");
+        }
+        nonces.accept(claim("50", "0", NOW + 1000), NOW).unwrap();
+    }
+
+    #[test]
+    fn callers_with_clocks_ahead_do_not_lock_others_out() {
+        let limits = NonceLimits { hotkeys: 3, ..NonceLimits::default() };
+        let nonces = Nonces::new(limits);
+        for hotkey in ["5A", "5B"] {
+            nonces.accept(claim(hotkey, "a", NOW + 500 * SECOND_NS), NOW).unwrap();
+        }
+        for (position, hotkey) in ["5X", "5Y", "5X", "5Y"].into_iter().enumerate() {
+            let now = NOW + position as u64 + 1;
+            nonces.accept(claim(hotkey, "a", now), now).unwrap();
+        }
+    }
+}
