@@ -1,0 +1,161 @@
+//! `convminer calibrate`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ExitStatus;
+use super::common::{load, read_labelled};
+use super::error::WithHint as _;
+use super::printer::Printer;
+use crate::model::Predictor;
+use crate::model::calibration::Calibration;
+use crate::model::checkpoint;
+use crate::model::device::DeviceChoice;
+use crate::train::evaluation::{ReliabilityBin, expected_calibration_error, reliability};
+
+/// Fewer rows say too little about ten bins.
+const FEWEST_ROWS: usize = 100;
+/// Parts for measuring: each is measured with bins that were fitted on the others.
+const FOLDS: usize = 5;
+
+/// The arguments of `convminer calibrate`.
+#[derive(Debug, clap::Args)]
+pub struct CalibrateArgs {
+    /// Labelled conversations that the checkpoint was not trained on
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The checkpoint's folder [default: the latest one]
+    #[arg(long, value_name = "FOLDER")]
+    checkpoint: Option<PathBuf>,
+    /// How many bins of equal width, from 2 to 1000
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(2..=1000))]
+    bins: u32,
+    /// Calibrate on fewer than 100 rows too
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    force: bool,
+    /// Leave out rows without a usable label, instead of refusing the file
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    drop_invalid: bool,
+    /// Print the results as JSON
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    checkpoint: PathBuf,
+    rows: usize,
+    before: Side,
+    /// Each row measured with bins that were fitted without it.
+    after: Side,
+}
+
+/// The probabilities before or after.
+#[derive(Debug, Serialize)]
+struct Side {
+    ece: f64,
+    brier: f64,
+    reliability: Vec<ReliabilityBin>,
+}
+
+/// Fits a checkpoint's calibration to labelled rows and writes it into the checkpoint.
+pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let (path, predictor) = load(args.checkpoint, DeviceChoice::Cpu)?;
+    let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
+    if truths.len() < FEWEST_ROWS && !args.force {
+        return Err(anyhow::anyhow!(
+            "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are {}",
+            truths.len()
+        ))
+        .with_hint(|| "--force calibrates on what there is");
+    }
+    let bins = args.bins as usize;
+    let raw: Vec<f64> =
+        predictor.estimate(&table.conversations).iter().map(|e| e.probability).collect();
+    let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
+    let report = Report {
+        rows: raw.len(),
+        before: before(&predictor, &raw, &converted, bins),
+        after: side(&cross_fitted(&raw, &converted, bins), &converted, bins),
+        checkpoint: path,
+    };
+    let rows = raw.iter().copied().zip(converted.iter().copied());
+    checkpoint::replace_calibration(&report.checkpoint, &Calibration::fit(bins, rows))?;
+    if args.json {
+        printer.out(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print(&report, printer)?;
+    }
+    printer.note(format_args!("wrote the calibration into {}", report.checkpoint.display()));
+    Ok(ExitStatus::Success)
+}
+
+fn before(predictor: &Predictor, raw: &[f64], converted: &[bool], bins: usize) -> Side {
+    let current: Vec<f64> = raw.iter().map(|p| predictor.calibration.apply(*p)).collect();
+    side(&current, converted, bins)
+}
+
+/// Each row's probability from bins that were fitted on the other folds.
+fn cross_fitted(raw: &[f64], converted: &[bool], bins: usize) -> Vec<f64> {
+    let without: Vec<Calibration> = (0..FOLDS)
+        .map(|fold| {
+            let rows = raw.iter().copied().zip(converted.iter().copied()).enumerate();
+            let others = rows.filter(|(row, _)| row % FOLDS != fold).map(|(_, row)| row);
+            Calibration::fit(bins, others)
+        })
+        .collect();
+    raw.iter().enumerate().map(|(row, p)| without[row % FOLDS].apply(*p)).collect()
+}
+
+fn side(probabilities: &[f64], converted: &[bool], bins: usize) -> Side {
+    let squares = probabilities
+        .iter()
+        .zip(converted)
+        .map(|(p, converted)| (p - f64::from(u8::from(*converted))).powi(2));
+    Side {
+        ece: expected_calibration_error(probabilities, converted),
+        brier: squares.sum::<f64>() / probabilities.len() as f64,
+        reliability: reliability(probabilities, converted, bins),
+    }
+}
+
+fn print(report: &Report, printer: &Printer) -> std::io::Result<()> {
+    printer.out(format_args!(
+        "{:>11}   {:>28}   {:>28}",
+        "", "before", "after (cross-fitted)"
+    ))?;
+    printer.out(format_args!(
+        "{:>11}   {:>8} {:>9} {:>9}   {:>8} {:>9} {:>9}",
+        "probability", "rows", "says", "came true", "rows", "says", "came true"
+    ))?;
+    let bins = report.before.reliability.len() as f64;
+    for (before, after) in report.before.reliability.iter().zip(&report.after.reliability) {
+        printer.out(format_args!(
+            "{:.3}..{:.3}  {}  {}",
+            before.from,
+            before.from + 1.0 / bins,
+            cells(before),
+            cells(after)
+        ))?;
+    }
+    for (name, before, after) in [
+        ("ECE", report.before.ece, report.after.ece),
+        ("Brier", report.before.brier, report.after.brier),
+    ] {
+        printer.out(format_args!("{name:<11}   {before:>28.4}   {after:>28.4}"))?;
+    }
+    Ok(())
+}
+
+fn cells(bin: &ReliabilityBin) -> String {
+    if bin.rows == 0 {
+        return format!("{:>9} {:>9} {:>9}", 0, "-", "-");
+    }
+    format!("{:>9} {:>9.4} {:>9.4}", bin.rows, bin.said, bin.came_true)
+}

@@ -1,0 +1,77 @@
+//! What several sub-commands do alike: read a table, find a checkpoint, open a device.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::Deserialize;
+
+use super::error::WithHint as _;
+use super::printer::Printer;
+use crate::features::table::{self, LabelMode, Table, TableError};
+use crate::model::Predictor;
+use crate::model::checkpoint;
+use crate::model::device::DeviceChoice;
+use crate::subnet::reward::Truth;
+
+/// Where checkpoints are, unless one is named.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+
+/// Reads a table and prints what is odd about it.
+pub(super) fn read_table(
+    path: &Path,
+    labels: LabelMode,
+    printer: &Printer,
+) -> anyhow::Result<Table> {
+    let table = match table::read(path, labels) {
+        Err(error @ TableError::NoSuchFile { .. }) => {
+            return Err(error).with_hint(|| {
+                "`convminer generate` makes labelled conversations to begin with"
+            });
+        }
+        table => table?,
+    };
+    for warning in &table.warnings {
+        printer.warn(warning);
+    }
+    Ok(table)
+}
+
+/// Reads a table with labels.
+pub(super) fn read_labelled(
+    path: &Path,
+    drop_invalid: bool,
+    printer: &Printer,
+) -> anyhow::Result<(Table, Vec<Truth>)> {
+    let mut table = read_table(path, LabelMode::Required { drop_invalid }, printer)?;
+    let truths =
+        table.truths.take().context("a table that was read with labels has none. This is a bug.")?;
+    Ok((table, truths))
+}
+
+/// The checkpoint that was named, or the latest one.
+pub(super) fn checkpoint_path(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path),
+        None => checkpoint::latest(Path::new(CHECKPOINTS))
+            .with_hint(|| "`convminer train` makes one; `--checkpoint` names another"),
+    }
+}
+
+/// Loads the checkpoint that was named, or the latest one.
+pub(super) fn load(
+    named: Option<PathBuf>,
+    device: DeviceChoice,
+) -> anyhow::Result<(PathBuf, Predictor)> {
+    let path = checkpoint_path(named)?;
+    let device = device.open()?;
+    let predictor = checkpoint::load(&path, &device)?;
+    Ok((path, predictor))
+}
+
+/// Reads one of an enum's names as its configuration file would.
+pub(super) fn parse_name<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T, ValueError> {
+    let name: StrDeserializer<'_, ValueError> = name.into_deserializer();
+    T::deserialize(name)
+}

@@ -1,0 +1,108 @@
+//! `convminer predict`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use polars::prelude::{Column, CsvWriter, DataFrame, ParquetWriter, SerWriter as _};
+
+use super::ExitStatus;
+use super::common::{load, read_table};
+use super::printer::Printer;
+use crate::features::table::{Format, LabelMode};
+use crate::files;
+use crate::model::Model as _;
+use crate::model::device::DeviceChoice;
+use crate::subnet::reward::Answer;
+use crate::subnet::schema::{LABEL_CONVERTED, LABEL_TIME_SECONDS, SESSION_ID};
+
+/// The arguments of `convminer predict`.
+#[derive(Debug, clap::Args)]
+pub struct PredictArgs {
+    /// Conversations, labelled or not: .parquet, .csv or .ndjson
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Where the answers go: .csv, .parquet, or - for CSV on stdout
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    out: PathBuf,
+    /// The checkpoint's folder [default: the latest one]
+    #[arg(long, value_name = "FOLDER")]
+    checkpoint: Option<PathBuf>,
+    /// Where to compute: auto, cpu, ndarray or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+/// Where answers go.
+enum Target {
+    Stdout,
+    Csv(PathBuf),
+    Parquet(PathBuf),
+}
+
+/// Answers the conversations of a table.
+pub fn run(args: PredictArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let target = target(args.out)?;
+    let (_, predictor) = load(args.checkpoint, args.device)?;
+    let table = read_table(&args.data, LabelMode::Ignored, printer)?;
+    let answers = predictor.predict(&table.conversations);
+    let mut frame = frame(&table.session_ids, &answers)?;
+    match &target {
+        Target::Stdout => {
+            let mut stdout = printer.stdout();
+            CsvWriter::new(&mut stdout).finish(&mut frame)?;
+            std::io::Write::flush(&mut stdout)?;
+        }
+        Target::Csv(path) => {
+            write(path, |file| Ok(CsvWriter::new(file).finish(&mut frame)?))?;
+        }
+        Target::Parquet(path) => {
+            write(path, |file| Ok(ParquetWriter::new(file).finish(&mut frame).map(drop)?))?;
+        }
+    }
+    if let Target::Csv(path) | Target::Parquet(path) = target {
+        printer.note(format_args!("wrote {} answers to {}", answers.len(), path.display()));
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn target(out: PathBuf) -> anyhow::Result<Target> {
+    if out == Path::new("-") {
+        return Ok(Target::Stdout);
+    }
+    match Format::of(&out) {
+        Ok(Format::Csv) => Ok(Target::Csv(out)),
+        Ok(Format::Parquet) => Ok(Target::Parquet(out)),
+        _ => bail!("expected --out to end in .csv or .parquet, or to be -, but it is `{}`", out.display()),
+    }
+}
+
+fn frame(session_ids: &[Option<String>], answers: &[Answer]) -> anyhow::Result<DataFrame> {
+    let classes: Vec<i64> = answers.iter().map(|answer| i64::from(answer.converted)).collect();
+    let times: Vec<f64> = answers.iter().map(|answer| answer.time_seconds).collect();
+    let confidences: Vec<f64> = answers.iter().map(|answer| answer.confidence).collect();
+    let ids: Vec<Option<&str>> = session_ids.iter().map(Option::as_deref).collect();
+    Ok(DataFrame::new(
+        answers.len(),
+        vec![
+            Column::new(SESSION_ID.name.into(), ids),
+            Column::new(LABEL_CONVERTED.name.into(), classes),
+            Column::new(LABEL_TIME_SECONDS.name.into(), times),
+            Column::new("confidence".into(), confidences),
+        ],
+    )?)
+}
+
+/// Writes a file under another name first, so that the answers are whole or not there.
+fn write(path: &Path, content: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let temporary = files::temporary_name(path);
+    let written = File::create(&temporary).map_err(anyhow::Error::from).and_then(|mut file| {
+        content(&mut file)?;
+        file.sync_all()?;
+        Ok(fs::rename(&temporary, path)?)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.with_context(|| format!("cannot write `{}`", path.display()))
+}

@@ -1,0 +1,266 @@
+//! `convminer train`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::clock::Moment;
+use super::common::{CHECKPOINTS, parse_name, read_labelled};
+use super::error::WithHint as _;
+use super::printer::Printer;
+use super::{ExitStatus, scores};
+use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest};
+use crate::model::device::DeviceChoice;
+use crate::train::config::{ClassifierLoss, TimeLoss, TrainConfig};
+use crate::train::observer::{Epoch, Observer, Stage, StageReport};
+use crate::train::{self, TrainError, Trained};
+
+/// The arguments of `convminer train`.
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Labelled conversations: .parquet, .csv or .ndjson
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The checkpoint's folder [default: checkpoints/ and the data's name with the time]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Where to train: auto, cpu, ndarray or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+    /// A training configuration in TOML; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Passes over the rows at most, in each stage
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Rows a step, in each stage
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Adam's learning rate at the start, in each stage
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The share of rows to hold out for validation
+    #[arg(long, value_name = "SHARE")]
+    valid_fraction: Option<f64>,
+    /// What the classifier minimises: bce or reward
+    #[arg(long, value_name = "LOSS", value_parser = parse_name::<ClassifierLoss>)]
+    loss: Option<ClassifierLoss>,
+    /// What the regressor minimises: l1, huber or mse
+    #[arg(long, value_name = "LOSS", value_parser = parse_name::<TimeLoss>)]
+    time_loss: Option<TimeLoss>,
+    /// The reward to decide for: main, api or guide
+    #[arg(long, value_name = "SPEC")]
+    reward_spec: Option<String>,
+    /// Leave out rows that nothing can be learned from, instead of refusing the file
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    drop_invalid: bool,
+    /// Print the results as JSON
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    json: bool,
+}
+
+/// Trains on a table, writes a checkpoint, and prints how it does on the held-out rows.
+pub fn run(args: TrainArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let config = configuration(&args)?;
+    let now = Moment::now();
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.data, now));
+    free_or_hint(&out)?;
+    let device = args.device.open()?;
+    let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
+    let data_hash = hash_file(&args.data)?;
+
+    let interrupts = Interrupts::listen()?;
+    let mut progress = Progress::new(printer, interrupts);
+    let trained = train::train(&table.conversations, &truths, &config, &device, &mut progress);
+    let trained = match trained {
+        Err(error @ TrainError::Diverged(_)) => {
+            return Err(error).with_hint(|| "a smaller learning rate (--lr) may help");
+        }
+        trained => trained?,
+    };
+    for warning in &trained.warnings {
+        printer.warn(warning);
+    }
+
+    let converted = truths.iter().filter(|truth| truth.converted).count();
+    let manifest = Manifest {
+        created: now.rfc3339(),
+        seed: config.seed,
+        device: args.device.to_string(),
+        training: json!({ "config": config, "stages": trained.stages }),
+        data: DataRecord {
+            file: args.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: data_hash,
+            rows: truths.len(),
+            converted,
+            validation_rows: trained.evaluation.rows,
+        },
+        metrics: serde_json::to_value(&trained.evaluation)?,
+        ..Manifest::of(&trained.predictor, trained.networks.clone())
+    };
+    checkpoint::save(&out, &trained.predictor, manifest)?;
+    checkpoint::set_latest(&out)?;
+    report(&args, &out, &trained, printer)
+}
+
+fn report(
+    args: &TrainArgs,
+    out: &Path,
+    trained: &Trained,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
+    if args.json {
+        let report = json!({ "checkpoint": out, "evaluation": trained.evaluation });
+        printer.out(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        printer.out("On the rows that no network was trained on:")?;
+        printer.out(scores::table(&trained.evaluation))?;
+    }
+    printer.note(format_args!("wrote {}; `convminer serve` answers with it", out.display()));
+    Ok(ExitStatus::Success)
+}
+
+/// The configuration file, if one was named, with the flags over it.
+fn configuration(args: &TrainArgs) -> anyhow::Result<TrainConfig> {
+    let mut config = match &args.config {
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read `{}`", path.display()))?;
+            toml::from_str(&text)
+                .with_context(|| format!("`{}` is no training configuration", path.display()))?
+        }
+        None => TrainConfig::default(),
+    };
+    for stage in [&mut config.classifier, &mut config.regressor] {
+        stage.epochs = args.epochs.unwrap_or(stage.epochs);
+        stage.batch_size = args.batch_size.unwrap_or(stage.batch_size);
+        stage.learning_rate = args.lr.unwrap_or(stage.learning_rate);
+    }
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.valid_fraction = args.valid_fraction.unwrap_or(config.valid_fraction);
+    config.loss = args.loss.unwrap_or(config.loss);
+    config.time_loss = args.time_loss.unwrap_or(config.time_loss);
+    if let Some(spec) = &args.reward_spec {
+        config.reward_spec.clone_from(spec);
+    }
+    // Before any reading: a bad number should not cost the time of a large table.
+    config.check()?;
+    config.reward_spec.parse::<crate::subnet::reward::RewardSpec>()?;
+    Ok(config)
+}
+
+fn default_out(data: &Path, now: Moment) -> PathBuf {
+    let stem = data.file_stem().unwrap_or_default().to_string_lossy();
+    Path::new(CHECKPOINTS).join(format!("{stem}-{}", now.compact()))
+}
+
+fn free_or_hint(out: &Path) -> anyhow::Result<()> {
+    match checkpoint::ensure_free(out) {
+        Err(error @ CheckpointError::Exists { .. }) => {
+            Err(error).with_hint(|| "a checkpoint is never overwritten; name another with --out")
+        }
+        result => Ok(result?),
+    }
+}
+
+fn hash_file(path: &Path) -> anyhow::Result<String> {
+    let mut hasher = Sha256::new();
+    fs::File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// Ctrl-C, seen from a thread of its own: each ends the stage that is under way.
+struct Interrupts(Arc<AtomicBool>);
+
+impl Interrupts {
+    fn listen() -> anyhow::Result<Interrupts> {
+        let seen = Arc::new(AtomicBool::new(false));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .context("cannot listen for Ctrl-C")?;
+        let setter = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                while tokio::signal::ctrl_c().await.is_ok() {
+                    setter.store(true, Ordering::Relaxed);
+                }
+            });
+        });
+        Ok(Interrupts(seen))
+    }
+}
+
+/// A bar a stage; without a terminal, a line a stage.
+struct Progress<'a> {
+    printer: &'a Printer,
+    interrupts: Interrupts,
+    bar: ProgressBar,
+    best: f64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(printer: &'a Printer, interrupts: Interrupts) -> Progress<'a> {
+        Progress { printer, interrupts, bar: ProgressBar::hidden(), best: f64::INFINITY }
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn stage_started(&mut self, stage: Stage, epochs: usize, rows: usize) {
+        let style = ProgressStyle::with_template("{prefix} [{bar:25}] {pos}/{len} {msg} ({eta})")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        self.bar = self.printer.bars().add(ProgressBar::new(epochs as u64)).with_style(style);
+        self.bar.set_prefix(format!("{stage}, {rows} rows"));
+        self.best = f64::INFINITY;
+    }
+
+    fn epoch_ended(&mut self, stage: Stage, epoch: &Epoch) {
+        self.best = self.best.min(epoch.validation);
+        self.bar.set_message(format!(
+            "loss {:.4}, validation {} {:.4} (best {:.4})",
+            epoch.loss,
+            stage.metric(),
+            epoch.validation,
+            self.best
+        ));
+        self.bar.inc(1);
+    }
+
+    fn stage_ended(&mut self, report: &StageReport) {
+        self.interrupts.0.store(false, Ordering::Relaxed);
+        self.bar.finish_and_clear();
+        let best = report.epochs.iter().find(|epoch| epoch.number == report.best_epoch);
+        let kept = best.map_or_else(
+            || "kept the weights as they were".to_owned(),
+            |best| {
+                let metric = report.stage.metric();
+                format!("kept epoch {} with validation {metric} {:.4}", best.number, best.validation)
+            },
+        );
+        self.printer.note(format_args!(
+            "{}: {} rows, {} epochs ({}), {kept}",
+            report.stage,
+            report.rows,
+            report.epochs.len(),
+            report.ended
+        ));
+    }
+
+    fn stop_requested(&mut self) -> bool {
+        self.interrupts.0.load(Ordering::Relaxed)
+    }
+}
