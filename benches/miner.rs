@@ -67,7 +67,7 @@ impl Caller {
         Caller {
             keypair: Keypair::generate(),
             axon: axon.address().to_owned(),
-            // In the near future: the benchmark asks faster than nanoseconds would allow to guess.
+            // Counted up by one a request, which is slower than the clock runs.
             nonce: AtomicU64::new(now as u64),
             body: request_body(&features, 60.0, &nobody, &nobody),
         }

@@ -11,14 +11,30 @@ use std::path::{Path, PathBuf};
 ///
 /// If a step fails; the old file, if any, is untouched then.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_atomically_with(path, |file| file.write_all(content))
+}
+
+/// As [`write_atomically`], with content that is written piece by piece.
+///
+/// # Errors
+///
+/// If `content` or a step fails; the old file, if any, is untouched then.
+pub fn write_atomically_with<E: From<io::Error>>(
+    path: &Path,
+    content: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
     let temporary = temporary_name(path);
-    let written = write_through(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    let written = File::create(&temporary).map_err(E::from).and_then(|mut file| {
+        content(&mut file)?;
+        file.sync_all()?;
+        Ok(fs::rename(&temporary, path)?)
+    });
     if written.is_err() {
         // Best effort: what matters is the first error.
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    sync_parent(path)
+    Ok(sync_parent(path)?)
 }
 
 /// Writes a file and waits until it is on the disk.

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod features;
 pub mod files;
 pub mod model;
+mod nearest;
 pub mod serve;
 pub mod subnet;
 pub mod train;

@@ -68,6 +68,16 @@ pub enum WalletError {
         /// The file.
         path: PathBuf,
     },
+    /// The key is of a kind that axons and dendrites do not sign with.
+    #[error(
+        "the hotkey file `{path}` should hold an sr25519 key (cryptoType 1), but has cryptoType {found}"
+    )]
+    KeyType {
+        /// The file.
+        path: PathBuf,
+        /// The kind of key; 0 is ed25519.
+        found: i64,
+    },
     /// The file does not say whose key it is.
     #[error("the hotkey file `{path}` should name its key as `publicKey` or `ss58Address`")]
     NoPublicKey {
@@ -92,7 +102,7 @@ impl WalletError {
         match self {
             WalletError::Encrypted { .. } => Some(
                 "a miner's hotkey is kept unencrypted: make the file again from its mnemonic with \
-                 `btcli wallet regen-hotkey --no-use-password`",
+                 `btcli wallet regen-hotkey`, without a password",
             ),
             WalletError::NoSecret { .. } => {
                 Some("`coldkeypub.txt` and other `*pub.txt` files hold public keys only")
@@ -118,6 +128,10 @@ fn parse_hotkey(path: &Path, bytes: &[u8]) -> Result<Keypair, WalletError> {
     let Ok(Value::Object(file)) = serde_json::from_slice(bytes) else {
         return Err(WalletError::NotJson { path });
     };
+    // Older wallets do not write it, and have sr25519 only.
+    if let Some(found) = file.get("cryptoType").and_then(Value::as_i64).filter(|kind| *kind != 1) {
+        return Err(WalletError::KeyType { path, found });
+    }
     let candidates = secrets(&file);
     if candidates.is_empty() {
         let written = ["secretSeed", "privateKey"].iter().any(|key| file.contains_key(*key));
@@ -216,6 +230,7 @@ mod tests {
         let coldkeypub = r#"{"ss58Address":"5DfhGyQdFobKM8NsWvEeAKk5EQQgYe9AydgJ7rMB6E1EqRzV","publicKey":"0x46ebddef8cd9bb167dc30878d7113b7e168e6f0646beffd77d69d39bad76b47a"}"#;
         let mismatch = MNEMONIC.replace("0x46eb", "0x47eb");
         let nameless = MNEMONIC.replace("publicKey", "x").replace("ss58Address", "y");
+        let ed25519 = MNEMONIC.replace("\"cryptoType\":1", "\"cryptoType\":0");
         let broken = PRIVATE.replace("0x33a6f3093f", "0x33");
         for (text, part) in [
             (&b"$NACL\x14\x9e\x11D"[..], "NaCl"),
@@ -227,6 +242,7 @@ mod tests {
             (mismatch.as_bytes(), "its secret is not of it"),
             (broken.as_bytes(), "its secret is not of it"),
             (nameless.as_bytes(), "should name its key"),
+            (ed25519.as_bytes(), "should hold an sr25519 key (cryptoType 1), but has cryptoType 0"),
         ] {
             let error = parse(text).unwrap_err();
             let message = format!("{error} {error:?}");

@@ -5,19 +5,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::ExitStatus;
-use super::common::{load, read_labelled};
+use super::common::{hash_file, load, read_labelled};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use crate::model::Predictor;
 use crate::model::calibration::Calibration;
 use crate::model::checkpoint;
 use crate::model::device::DeviceChoice;
-use crate::train::evaluation::{ReliabilityBin, expected_calibration_error, reliability};
+use crate::train::evaluation::{ReliabilityBin, brier, expected_calibration_error, reliability};
 
 /// Fewer rows say too little about ten bins.
 const FEWEST_ROWS: usize = 100;
-/// Parts for measuring: each is measured with bins that were fitted on the others.
-const FOLDS: usize = 5;
 
 /// The arguments of `convminer calibrate`.
 #[derive(Debug, clap::Args)]
@@ -75,6 +73,12 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus>
         ))
         .with_hint(|| "--force calibrates on what there is");
     }
+    if hash_file(&args.data)? == checkpoint::read_manifest(&path)?.data.sha256 {
+        printer.warn(
+            "these are the rows that the checkpoint was trained on, which it knows too well: \
+             calibrate on others",
+        );
+    }
     let bins = args.bins as usize;
     let raw: Vec<f64> =
         predictor.estimate(&table.conversations).iter().map(|e| e.probability).collect();
@@ -82,7 +86,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus>
     let report = Report {
         rows: raw.len(),
         before: before(&predictor, &raw, &converted, bins),
-        after: side(&cross_fitted(&raw, &converted, bins), &converted, bins),
+        after: side(&Calibration::cross_fitted(bins, &raw, &converted), &converted, bins),
         checkpoint: path,
     };
     let rows = raw.iter().copied().zip(converted.iter().copied());
@@ -101,35 +105,16 @@ fn before(predictor: &Predictor, raw: &[f64], converted: &[bool], bins: usize) -
     side(&current, converted, bins)
 }
 
-/// Each row's probability from bins that were fitted on the other folds.
-fn cross_fitted(raw: &[f64], converted: &[bool], bins: usize) -> Vec<f64> {
-    let without: Vec<Calibration> = (0..FOLDS)
-        .map(|fold| {
-            let rows = raw.iter().copied().zip(converted.iter().copied()).enumerate();
-            let others = rows.filter(|(row, _)| row % FOLDS != fold).map(|(_, row)| row);
-            Calibration::fit(bins, others)
-        })
-        .collect();
-    raw.iter().enumerate().map(|(row, p)| without[row % FOLDS].apply(*p)).collect()
-}
-
 fn side(probabilities: &[f64], converted: &[bool], bins: usize) -> Side {
-    let squares = probabilities
-        .iter()
-        .zip(converted)
-        .map(|(p, converted)| (p - f64::from(u8::from(*converted))).powi(2));
     Side {
-        ece: expected_calibration_error(probabilities, converted),
-        brier: squares.sum::<f64>() / probabilities.len() as f64,
+        ece: expected_calibration_error(probabilities, converted, bins),
+        brier: brier(probabilities, converted),
         reliability: reliability(probabilities, converted, bins),
     }
 }
 
 fn print(report: &Report, printer: &Printer) -> std::io::Result<()> {
-    printer.out(format_args!(
-        "{:>11}   {:>28}   {:>28}",
-        "", "before", "after (cross-fitted)"
-    ))?;
+    printer.out(format_args!("{:>11}   {:>28}   {:>28}", "", "before", "after (cross-fitted)"))?;
     printer.out(format_args!(
         "{:>11}   {:>8} {:>9} {:>9}   {:>8} {:>9} {:>9}",
         "probability", "rows", "says", "came true", "rows", "says", "came true"

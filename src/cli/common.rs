@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use burn::tensor::Device;
+use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
-use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::error::WithHint as _;
 use super::printer::Printer;
 use crate::features::table::{self, LabelMode, Table, TableError};
 use crate::model::Predictor;
 use crate::model::checkpoint;
-use crate::model::device::DeviceChoice;
+use crate::model::device::{DeviceChoice, DeviceError};
 use crate::subnet::reward::Truth;
 
 /// Where checkpoints are, unless one is named.
@@ -26,9 +28,8 @@ pub(super) fn read_table(
 ) -> anyhow::Result<Table> {
     let table = match table::read(path, labels) {
         Err(error @ TableError::NoSuchFile { .. }) => {
-            return Err(error).with_hint(|| {
-                "`convminer generate` makes labelled conversations to begin with"
-            });
+            return Err(error)
+                .with_hint(|| "`convminer generate` makes labelled conversations to begin with");
         }
         table => table?,
     };
@@ -45,8 +46,10 @@ pub(super) fn read_labelled(
     printer: &Printer,
 ) -> anyhow::Result<(Table, Vec<Truth>)> {
     let mut table = read_table(path, LabelMode::Required { drop_invalid }, printer)?;
-    let truths =
-        table.truths.take().context("a table that was read with labels has none. This is a bug.")?;
+    let truths = table
+        .truths
+        .take()
+        .context("a table that was read with labels has none. This is a bug.")?;
     Ok((table, truths))
 }
 
@@ -59,13 +62,23 @@ pub(super) fn checkpoint_path(named: Option<PathBuf>) -> anyhow::Result<PathBuf>
     }
 }
 
+/// Opens the device that was asked for.
+pub(super) fn open(choice: DeviceChoice) -> anyhow::Result<Device> {
+    match choice.open() {
+        Err(error @ (DeviceError::NoGpu | DeviceError::Wrong(_))) => {
+            Err(error).with_hint(|| "--device cpu needs none")
+        }
+        device => Ok(device?),
+    }
+}
+
 /// Loads the checkpoint that was named, or the latest one.
 pub(super) fn load(
     named: Option<PathBuf>,
     device: DeviceChoice,
 ) -> anyhow::Result<(PathBuf, Predictor)> {
     let path = checkpoint_path(named)?;
-    let device = device.open()?;
+    let device = open(device)?;
     let predictor = checkpoint::load(&path, &device)?;
     Ok((path, predictor))
 }
@@ -74,4 +87,13 @@ pub(super) fn load(
 pub(super) fn parse_name<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T, ValueError> {
     let name: StrDeserializer<'_, ValueError> = name.into_deserializer();
     T::deserialize(name)
+}
+
+/// SHA-256 of a file, as hexadecimal.
+pub(super) fn hash_file(path: &Path) -> anyhow::Result<String> {
+    let mut hasher = Sha256::new();
+    std::fs::File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(hex::encode(hasher.finalize()))
 }

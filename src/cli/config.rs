@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::ExitStatus;
 use super::error::WithHint as _;
 use super::flag::{self, Kind};
-use super::nearest::nearest;
 use super::printer::Printer;
 use super::settings::{self, Layers, Resolved, Source};
+use crate::nearest::nearest;
 
 /// The arguments of `convminer config`.
 #[derive(Debug, clap::Args)]

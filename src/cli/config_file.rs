@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::WithHint as _;
 use super::flag::{self, Kind};
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 /// The file that is read when no other is named.
 pub(super) const DEFAULT_PATH: &str = "convminer.toml";

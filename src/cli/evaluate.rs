@@ -21,9 +21,9 @@ pub struct EvaluateArgs {
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
-    /// The reward to count: main, api or guide
-    #[arg(long, value_name = "SPEC", default_value_t = RewardSpec::MAIN)]
-    reward_spec: RewardSpec,
+    /// The reward to count: main, api or guide [default: the one that the checkpoint decides for]
+    #[arg(long, value_name = "SPEC")]
+    reward_spec: Option<RewardSpec>,
     /// Where to compute: auto, cpu, ndarray or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -48,11 +48,10 @@ struct Report<'a> {
 
 /// Prints how a checkpoint does on labelled rows.
 pub fn run(args: EvaluateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (path, mut predictor) = load(args.checkpoint, args.device)?;
+    let (path, predictor) = load(args.checkpoint, args.device)?;
     let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
-    // The miner decides for the reward that is counted.
-    predictor.spec = args.reward_spec;
-    let evaluation = evaluate(&predictor, &table.conversations, &truths, &args.reward_spec)
+    let spec = args.reward_spec.unwrap_or(predictor.spec);
+    let evaluation = evaluate(&predictor, &table.conversations, &truths, &spec)
         .context("a table always has rows. This is a bug.")?;
     if args.json {
         let report = Report { checkpoint: &path, data: &args.data, evaluation: &evaluation };

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::ExitStatus;
-use super::common::checkpoint_path;
+use super::common::{checkpoint_path, open};
 use super::printer::Printer;
+use crate::model::Predictor;
 use crate::model::checkpoint::{self, Manifest};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
-use crate::model::Predictor;
 
 /// The arguments of `convminer inspect`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub fn run(args: InspectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let path = checkpoint_path(args.checkpoint)?;
     let manifest = checkpoint::read_manifest(&path)?;
     // Loaded too, so that what is printed is known to be usable.
-    let predictor = checkpoint::load(&path, &DeviceChoice::Cpu.open()?)?;
+    let predictor = checkpoint::load(&path, &open(DeviceChoice::Cpu)?)?;
     if args.json {
         printer.out(serde_json::to_string_pretty(&manifest)?)?;
         return Ok(ExitStatus::Success);
@@ -74,9 +74,16 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
         ("inputs", format!("{}, hash {}", manifest.inputs.names.len(), manifest.inputs.hash)),
         (
             "networks",
-            if networks.is_empty() { "none".to_owned() } else { networks.join(", ") + " parameters" },
+            if networks.is_empty() {
+                "none".to_owned()
+            } else {
+                networks.join(", ") + " parameters"
+            },
         ),
-        ("baseline", if predictor.baseline.fitted { "logistic regression" } else { "constant" }.to_owned()),
+        (
+            "baseline",
+            if predictor.baseline.fitted { "logistic regression" } else { "constant" }.to_owned(),
+        ),
         ("calibration", bins),
         (
             "decision",
@@ -87,9 +94,9 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
         ),
         ("seed, device", format!("{}, {}", manifest.seed, manifest.device)),
         (
-            "held out",
+            if predictor.calibration.bins.is_empty() { "held out" } else { "uncalibrated" },
             format!(
-                "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {}",
+                "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {} on held-out rows",
                 metric("accuracy"),
                 metric("auc"),
                 metric("log_loss"),

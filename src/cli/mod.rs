@@ -24,7 +24,6 @@ mod flag;
 pub mod generate;
 pub mod inspect;
 mod logging;
-mod nearest;
 pub mod predict;
 pub mod printer;
 pub mod query;

@@ -1,6 +1,6 @@
 //! `convminer predict`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,7 +10,7 @@ use super::ExitStatus;
 use super::common::{load, read_table};
 use super::printer::Printer;
 use crate::features::table::{Format, LabelMode};
-use crate::files;
+use crate::files::write_atomically_with;
 use crate::model::Model as _;
 use crate::model::device::DeviceChoice;
 use crate::subnet::reward::Answer;
@@ -42,7 +42,7 @@ enum Target {
 
 /// Answers the conversations of a table.
 pub fn run(args: PredictArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let target = target(args.out)?;
+    let target = target(args.out, &args.data)?;
     let (_, predictor) = load(args.checkpoint, args.device)?;
     let table = read_table(&args.data, LabelMode::Ignored, printer)?;
     let answers = predictor.predict(&table.conversations);
@@ -66,14 +66,28 @@ pub fn run(args: PredictArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-fn target(out: PathBuf) -> anyhow::Result<Target> {
+fn target(out: PathBuf, data: &Path) -> anyhow::Result<Target> {
     if out == Path::new("-") {
         return Ok(Target::Stdout);
+    }
+    if out.canonicalize().is_ok_and(|out| data.canonicalize().is_ok_and(|data| data == out)) {
+        bail!("--out and --data are the same file, `{}`", out.display());
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!(
+            "`{}` is to be written into `{}`, which is no folder",
+            out.display(),
+            folder.display()
+        );
     }
     match Format::of(&out) {
         Ok(Format::Csv) => Ok(Target::Csv(out)),
         Ok(Format::Parquet) => Ok(Target::Parquet(out)),
-        _ => bail!("expected --out to end in .csv or .parquet, or to be -, but it is `{}`", out.display()),
+        _ => bail!(
+            "expected --out to end in .csv or .parquet, or to be -, but it is `{}`",
+            out.display()
+        ),
     }
 }
 
@@ -93,16 +107,8 @@ fn frame(session_ids: &[Option<String>], answers: &[Answer]) -> anyhow::Result<D
     )?)
 }
 
-/// Writes a file under another name first, so that the answers are whole or not there.
+/// Writes a file that is whole or not there.
 fn write(path: &Path, content: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let temporary = files::temporary_name(path);
-    let written = File::create(&temporary).map_err(anyhow::Error::from).and_then(|mut file| {
-        content(&mut file)?;
-        file.sync_all()?;
-        Ok(fs::rename(&temporary, path)?)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("cannot write `{}`", path.display()))
+    write_atomically_with(path, content)
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }

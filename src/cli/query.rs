@@ -157,8 +157,13 @@ impl fmt::Display for Line<'_> {
 
 /// The error and its causes in one line.
 fn with_causes(error: &AskError) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// How all of it went.

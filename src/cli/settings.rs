@@ -17,9 +17,9 @@ use clap::{
 
 use super::config_file::{CONFIG_FILE, ConfigFile};
 use super::flag;
-use super::nearest::nearest;
 use super::printer::ColorWhen;
 use super::{Cli, computed};
+use crate::nearest::nearest;
 
 /// Where a setting's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::clock::Moment;
-use super::common::{CHECKPOINTS, parse_name, read_labelled};
+use super::common::{CHECKPOINTS, hash_file, open, parse_name, read_labelled};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use super::{ExitStatus, scores};
@@ -72,15 +71,16 @@ pub struct TrainArgs {
 
 /// Trains on a table, writes a checkpoint, and prints how it does on the held-out rows.
 pub fn run(args: TrainArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    // First of all, so that no Ctrl-C comes before somebody listens.
+    let interrupts = Interrupts::listen()?;
     let config = configuration(&args)?;
     let now = Moment::now();
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.data, now));
     free_or_hint(&out)?;
-    let device = args.device.open()?;
+    let device = open(args.device)?;
     let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
     let data_hash = hash_file(&args.data)?;
 
-    let interrupts = Interrupts::listen()?;
     let mut progress = Progress::new(printer, interrupts);
     let trained = train::train(&table.conversations, &truths, &config, &device, &mut progress);
     let trained = match trained {
@@ -97,7 +97,7 @@ pub fn run(args: TrainArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let manifest = Manifest {
         created: now.rfc3339(),
         seed: config.seed,
-        device: args.device.to_string(),
+        device: args.device.resolved().to_string(),
         training: json!({ "config": config, "stages": trained.stages }),
         data: DataRecord {
             file: args.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -110,10 +110,10 @@ pub fn run(args: TrainArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
         ..Manifest::of(&trained.predictor, trained.networks.clone())
     };
     checkpoint::save(&out, &trained.predictor, manifest)?;
-    checkpoint::set_latest(&out)?;
     report(&args, &out, &trained, printer)
 }
 
+/// Prints the results and makes the checkpoint the latest one.
 fn report(
     args: &TrainArgs,
     out: &Path,
@@ -127,7 +127,14 @@ fn report(
         printer.out("On the rows that no network was trained on:")?;
         printer.out(scores::table(&trained.evaluation))?;
     }
-    printer.note(format_args!("wrote {}; `convminer serve` answers with it", out.display()));
+    // Other folders have no latest one: nobody would look there.
+    let serve = if out.parent() == Some(Path::new(CHECKPOINTS)) {
+        checkpoint::set_latest(out)?;
+        "convminer serve".to_owned()
+    } else {
+        format!("convminer serve --checkpoint {}", out.display())
+    };
+    printer.note(format_args!("wrote {}; `{serve}` answers with it", out.display()));
     Ok(ExitStatus::Success)
 }
 
@@ -137,7 +144,7 @@ fn configuration(args: &TrainArgs) -> anyhow::Result<TrainConfig> {
         Some(path) => {
             let text = fs::read_to_string(path)
                 .with_context(|| format!("cannot read `{}`", path.display()))?;
-            toml::from_str(&text)
+            TrainConfig::from_toml(&text)
                 .with_context(|| format!("`{}` is no training configuration", path.display()))?
         }
         None => TrainConfig::default(),
@@ -174,15 +181,8 @@ fn free_or_hint(out: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn hash_file(path: &Path) -> anyhow::Result<String> {
-    let mut hasher = Sha256::new();
-    fs::File::open(path)
-        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(hex::encode(hasher.finalize()))
-}
-
-/// Ctrl-C, seen from a thread of its own: each ends the stage that is under way.
+/// Ctrl-C, seen from a thread of its own: it ends the stage that is under way. Another one, before
+/// that was noticed, ends the program.
 struct Interrupts(Arc<AtomicBool>);
 
 impl Interrupts {
@@ -196,7 +196,10 @@ impl Interrupts {
         std::thread::spawn(move || {
             runtime.block_on(async {
                 while tokio::signal::ctrl_c().await.is_ok() {
-                    setter.store(true, Ordering::Relaxed);
+                    if setter.swap(true, Ordering::Relaxed) {
+                        // What a shell expects of a program that SIGINT ended.
+                        std::process::exit(130);
+                    }
                 }
             });
         });
@@ -219,6 +222,10 @@ impl<'a> Progress<'a> {
 }
 
 impl Observer for Progress<'_> {
+    fn baseline_started(&mut self, rows: usize) {
+        self.printer.note(format_args!("baseline: {rows} rows"));
+    }
+
     fn stage_started(&mut self, stage: Stage, epochs: usize, rows: usize) {
         let style = ProgressStyle::with_template("{prefix} [{bar:25}] {pos}/{len} {msg} ({eta})")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -226,6 +233,9 @@ impl Observer for Progress<'_> {
         self.bar = self.printer.bars().add(ProgressBar::new(epochs as u64)).with_style(style);
         self.bar.set_prefix(format!("{stage}, {rows} rows"));
         self.best = f64::INFINITY;
+        if self.bar.is_hidden() {
+            self.printer.note(format_args!("{stage}: {rows} rows, at most {epochs} epochs"));
+        }
     }
 
     fn epoch_ended(&mut self, stage: Stage, epoch: &Epoch) {
@@ -243,18 +253,21 @@ impl Observer for Progress<'_> {
     fn stage_ended(&mut self, report: &StageReport) {
         self.interrupts.0.store(false, Ordering::Relaxed);
         self.bar.finish_and_clear();
-        let best = report.epochs.iter().find(|epoch| epoch.number == report.best_epoch);
+        let is_best = |epoch: &&Epoch| Some(epoch.number) == report.best_epoch;
+        let best = report.epochs.iter().find(is_best);
         let kept = best.map_or_else(
-            || "kept the weights as they were".to_owned(),
+            || "kept nothing".to_owned(),
             |best| {
                 let metric = report.stage.metric();
-                format!("kept epoch {} with validation {metric} {:.4}", best.number, best.validation)
+                format!(
+                    "kept epoch {} with validation {metric} {:.4}",
+                    best.number, best.validation
+                )
             },
         );
         self.printer.note(format_args!(
-            "{}: {} rows, {} epochs ({}), {kept}",
+            "{}: {} epochs ({}), {kept}",
             report.stage,
-            report.rows,
             report.epochs.len(),
             report.ended
         ));

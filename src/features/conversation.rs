@@ -23,10 +23,15 @@ impl Conversation {
     }
 
     /// The share of the features that are known, in 0..=1.
-    pub fn coverage(&self) -> f32 {
-        let known = self.values.iter().filter(|value| !value.is_nan()).count();
-        known as f32 / FEATURE_COUNT as f32
+    pub fn coverage(&self) -> f64 {
+        coverage_of(&self.values)
     }
+}
+
+/// See [`Conversation::coverage`].
+pub(super) fn coverage_of(values: &[f32; FEATURE_COUNT]) -> f64 {
+    let known = values.iter().filter(|value| !value.is_nan()).count();
+    known as f64 / FEATURE_COUNT as f64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use sha2::{Digest, Sha256};
 
 use super::Conversation;
+use super::conversation::coverage_of;
 use crate::subnet::schema::{FEATURE_COUNT, FEATURES, position};
 
 /// How many inputs a model has.
@@ -55,9 +56,15 @@ const TARGET: usize = position("has_target_entity");
 /// The guide's ratios and cyclical times first, then what else was found useful: heavy tails on a
 /// log scale, the share of the duration spent waiting, and how the target entity came about.
 const DERIVED: [Derived; 22] = [
-    Derived { name: "agent_user_message_ratio", compute: |r| ratio(r, AGENT_MESSAGES, USER_MESSAGES) },
+    Derived {
+        name: "agent_user_message_ratio",
+        compute: |r| ratio(r, AGENT_MESSAGES, USER_MESSAGES),
+    },
     Derived { name: "message_length_ratio", compute: |r| ratio(r, LENGTH_AGENT, LENGTH_USER) },
-    Derived { name: "question_density_agent", compute: |r| ratio(r, QUESTIONS_AGENT, AGENT_MESSAGES) },
+    Derived {
+        name: "question_density_agent",
+        compute: |r| ratio(r, QUESTIONS_AGENT, AGENT_MESSAGES),
+    },
     Derived { name: "question_density_user", compute: |r| ratio(r, QUESTIONS_USER, USER_MESSAGES) },
     Derived { name: "hour_sin", compute: |r| turn(r, HOUR, 24.0).sin() },
     Derived { name: "hour_cos", compute: |r| turn(r, HOUR, 24.0).cos() },
@@ -106,8 +113,7 @@ fn share(part: f64, whole: f64) -> f64 {
 }
 
 fn coverage(row: &Row<'_>) -> f64 {
-    let known = row.0.iter().filter(|value| !value.is_nan()).count();
-    known as f64 / FEATURE_COUNT as f64
+    coverage_of(row.0)
 }
 
 /// The model's inputs of one conversation: the 40 values, for each whether it is missing, and the

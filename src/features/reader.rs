@@ -245,11 +245,9 @@ mod tests {
 
     #[test]
     fn unreadable_is_missing_and_said() {
-        for (json, found) in [
-            ("\"soon\"", "\"soon\""),
-            ("[1]", "an array"),
-            ("{\"a\": 1}", "an object"),
-        ] {
+        for (json, found) in
+            [("\"soon\"", "\"soon\""), ("[1]", "an array"), ("{\"a\": 1}", "an object")]
+        {
             let text = format!("{{\"hour_of_day\": {json}, \"message_ratio\": 1.5}}");
             let reading = read(text.as_bytes()).unwrap();
             assert!(reading.conversation.values[HOUR].is_nan());
@@ -296,10 +294,7 @@ mod tests {
             ("true", "a boolean"),
         ] {
             let error = read(json.as_bytes()).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("features: expected a JSON object, but it is {expected}")
-            );
+            assert_eq!(error, format!("features: expected a JSON object, but it is {expected}"));
         }
         for json in ["", "{", "{\"a\"}", "{} x", "{\"hour_of_day\": nope}", "{\"a\": 1,}"] {
             assert!(matches!(read(json.as_bytes()), Err(ReadError::Syntax(_))), "{json}");

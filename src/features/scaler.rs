@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::engineer::{INPUT_COUNT, Inputs, engineer};
 use super::Conversation;
+use super::engineer::{INPUT_COUNT, Inputs, engineer};
 
 /// How far from the mean an input may lie, in standard deviations. Beyond that it says "extreme"
 /// and no more: one absurd value must not drown the other inputs.
@@ -20,7 +20,11 @@ pub struct Scaler {
 
 impl Scaler {
     /// Learns the statistics of each input. Inputs that are never known get mean 0.
-    pub fn fit<'a>(conversations: impl IntoIterator<Item = &'a Conversation>) -> Scaler {
+    ///
+    /// From a thousand rows on, the lowest and the highest thousandth of an input's values count as
+    /// the value at that border: one absurd cell would otherwise press all others into a point.
+    pub fn fit(conversations: &[&Conversation]) -> Scaler {
+        let borders = borders(conversations);
         // Welford's algorithm: exact enough in one pass, whatever the magnitude.
         let mut counts = [0.0_f64; INPUT_COUNT];
         let mut means = [0.0_f64; INPUT_COUNT];
@@ -30,7 +34,8 @@ impl Scaler {
                 if value.is_nan() {
                     continue;
                 }
-                let value = f64::from(value);
+                let (low, high) = borders[index];
+                let value = f64::from(value.clamp(low, high));
                 counts[index] += 1.0;
                 let delta = value - means[index];
                 means[index] += delta / counts[index];
@@ -40,7 +45,8 @@ impl Scaler {
         let inverse = |index: usize| {
             let deviation = (squares[index] / counts[index]).sqrt();
             // Below this a column is one value written with rounding noise.
-            if deviation > 1e-6 * means[index].abs().max(1e-6) { (1.0 / deviation) as f32 } else { 0.0 }
+            let varies = deviation > 1e-6 * means[index].abs().max(1e-6);
+            if varies { (1.0 / deviation) as f32 } else { 0.0 }
         };
         Scaler {
             means: means.iter().map(|mean| *mean as f32).collect(),
@@ -62,13 +68,13 @@ impl Scaler {
         inputs
     }
 
-    /// The rows of many conversations, one after the other.
+    /// The rows of many conversations, one after the other: the bulk path of [`Scaler::row`].
     ///
     /// # Shapes
     ///
     /// - output: `[conversations, INPUT_COUNT]`, row-major
-    pub fn rows(&self, conversations: &[Conversation]) -> Vec<f32> {
-        conversations.iter().flat_map(|conversation| self.row(conversation)).collect()
+    pub fn rows<'a>(&self, conversations: impl IntoIterator<Item = &'a Conversation>) -> Vec<f32> {
+        conversations.into_iter().flat_map(|conversation| self.row(conversation)).collect()
     }
 
     /// Whether the statistics fit the inputs of this program and can be computed with.
@@ -78,6 +84,34 @@ impl Scaler {
         };
         sound(&self.means) && sound(&self.inverse_deviations)
     }
+}
+
+/// For each input, the values that a thousandth of the rows lies below and above.
+fn borders(conversations: &[&Conversation]) -> Vec<(f32, f32)> {
+    /// More rows move a border by nothing that matters.
+    const MOST_ROWS: usize = 100_000;
+    let step = conversations.len().div_ceil(MOST_ROWS).max(1);
+    let mut columns = vec![Vec::new(); INPUT_COUNT];
+    for conversation in conversations.iter().step_by(step) {
+        for (column, value) in columns.iter_mut().zip(engineer(conversation)) {
+            if !value.is_nan() {
+                column.push(value);
+            }
+        }
+    }
+    let border = |mut column: Vec<f32>| {
+        let rank = column.len() / 1000;
+        if rank == 0 {
+            return (f32::NEG_INFINITY, f32::INFINITY);
+        }
+        let (_, low, above) = column.select_nth_unstable_by(rank, f32::total_cmp);
+        let low = *low;
+        // Counted from `low` on: as many lie above the upper border as below the lower one.
+        let last = above.len() - 1;
+        let (_, high, _) = above.select_nth_unstable_by(last - rank, f32::total_cmp);
+        (low, *high)
+    };
+    columns.into_iter().map(border).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +137,7 @@ mod tests {
     #[test]
     fn by_hand() {
         let sample = sample();
-        let scaler = Scaler::fit(&sample);
+        let scaler = Scaler::fit(&sample.iter().collect::<Vec<_>>());
         // Of 1, 2, 3: mean 2, population deviation sqrt(2/3).
         let expected = 1.0 / (2.0_f32 / 3.0).sqrt();
         let ratios: Vec<f32> = sample.iter().map(|c| scaler.row(c)[RATIO]).collect();
@@ -122,14 +156,32 @@ mod tests {
     #[test]
     fn bulk_is_row_by_row() {
         let sample = sample();
-        let scaler = Scaler::fit(&sample);
+        let scaler = Scaler::fit(&sample.iter().collect::<Vec<_>>());
         let rows: Vec<f32> = sample.iter().flat_map(|c| scaler.row(c)).collect();
         assert_eq!(scaler.rows(&sample), rows);
     }
 
     #[test]
+    fn one_absurd_cell_does_not_drown_the_others() {
+        let mut rows: Vec<Conversation> = (0..2000)
+            .map(|row| {
+                let mut conversation = Conversation::EMPTY;
+                conversation.set(RATIO, 1.0 + f64::from(row % 100) / 100.0);
+                conversation
+            })
+            .collect();
+        let clean = Scaler::fit(&rows.iter().collect::<Vec<_>>());
+        rows[7].set(RATIO, 1e9);
+        let scaler = Scaler::fit(&rows.iter().collect::<Vec<_>>());
+        let (with, without) = (scaler.row(&rows[99])[RATIO], clean.row(&rows[99])[RATIO]);
+        assert!((with - without).abs() < 0.01, "{with}, without the cell {without}");
+        assert_eq!(scaler.row(&rows[7])[RATIO], LIMIT);
+    }
+
+    #[test]
     fn survives_json() {
-        let scaler = Scaler::fit(&sample());
+        let sample = sample();
+        let scaler = Scaler::fit(&sample.iter().collect::<Vec<_>>());
         let text = serde_json::to_string(&scaler).unwrap();
         assert_eq!(serde_json::from_str::<Scaler>(&text).unwrap(), scaler);
         assert!(scaler.is_valid());

@@ -13,7 +13,7 @@ use crate::features::engineer::INPUT_COUNT;
 const MOST_ROWS: usize = 200_000;
 /// The time that is answered when no row ever converted: the shortest that the rule challenges
 /// know, doubled.
-const UNKNOWN_TIME_SECONDS: f32 = 60.0;
+const UNKNOWN_TIME_SECONDS: f64 = 60.0;
 
 /// A logistic regression on the scaled inputs, and one time for all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Baseline {
     weights: Vec<f32>,
     /// The one time that earns the most, in seconds.
     pub time_seconds: f32,
+    /// What that time earned on the converted training rows: the mean of the reward's kernel.
+    pub time_accuracy: f32,
     /// Whether the weights were learned; without both classes, or if the fit failed, the
     /// probability is the same for all.
     pub fitted: bool,
@@ -46,11 +48,12 @@ impl Baseline {
     /// `times` are the seconds of the converted rows.
     pub fn constant(rows: usize, times: &[f64]) -> Baseline {
         let probability = (times.len() as f64 + 0.5) / (rows as f64 + 1.0);
+        let (time, accuracy) = best_constant_time(times).unwrap_or((UNKNOWN_TIME_SECONDS, 0.0));
         Baseline {
             intercept: (probability / (1.0 - probability)).ln() as f32,
             weights: vec![0.0; INPUT_COUNT],
-            time_seconds: best_constant_time(times)
-                .map_or(UNKNOWN_TIME_SECONDS, |(time, _)| time as f32),
+            time_seconds: time as f32,
+            time_accuracy: accuracy as f32,
             fitted: false,
         }
     }
@@ -65,12 +68,11 @@ impl Baseline {
     ///
     /// If the optimiser fails; [`Baseline::constant`] is what remains then.
     pub fn fit(rows: &[f32], converted: &[bool], times: &[f64]) -> Result<Baseline, BaselineError> {
-        let step = converted.len().div_ceil(MOST_ROWS).max(1);
-        let taken = converted.len().div_ceil(step);
-        let records = Array2::from_shape_fn((taken, INPUT_COUNT), |(row, input)| {
-            f64::from(rows[row * step * INPUT_COUNT + input])
+        let sample = sample(converted);
+        let records = Array2::from_shape_fn((sample.len(), INPUT_COUNT), |(row, input)| {
+            f64::from(rows[sample[row] * INPUT_COUNT + input])
         });
-        let targets = Array1::from_shape_fn(taken, |row| converted[row * step]);
+        let targets = Array1::from_shape_fn(sample.len(), |row| converted[sample[row]]);
         let model = LogisticRegression::default()
             .max_iterations(200)
             .fit(&DatasetBase::new(records, targets))?;
@@ -104,7 +106,15 @@ impl Baseline {
             && self.intercept.is_finite()
             && self.time_seconds.is_finite()
             && self.time_seconds > 0.0
+            && (0.0..=1.0).contains(&self.time_accuracy)
     }
+}
+
+/// The rows that a fit looks at: all, or every so many of each class, so that a rare class stays.
+fn sample(converted: &[bool]) -> Vec<usize> {
+    let step = converted.len().div_ceil(MOST_ROWS).max(1);
+    let of = |class: bool| (0..converted.len()).filter(move |row| converted[*row] == class);
+    of(false).step_by(step).chain(of(true).step_by(step)).collect()
 }
 
 #[cfg(test)]
@@ -112,7 +122,7 @@ mod tests {
     use super::*;
 
     /// Rows whose first input alone says, noisily, what happens.
-    fn sample(converted_share: f64) -> (Vec<f32>, Vec<bool>) {
+    fn noisy(converted_share: f64) -> (Vec<f32>, Vec<bool>) {
         let mut rows = Vec::new();
         let mut converted = Vec::new();
         for index in 0..400 {
@@ -130,7 +140,7 @@ mod tests {
     #[test]
     fn more_input_means_more_likely() {
         for share in [0.2, 0.5, 0.8] {
-            let (rows, converted) = sample(share);
+            let (rows, converted) = noisy(share);
             let baseline = Baseline::fit(&rows, &converted, &[60.0]).unwrap();
             let low = baseline.logit(&rows[..INPUT_COUNT]);
             let high = baseline.logit(&rows[rows.len() - INPUT_COUNT..]);
@@ -139,11 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rare_class_stays_in_the_sample() {
+        let converted: Vec<bool> = (0..3 * MOST_ROWS).map(|row| row == 100_001).collect();
+        let taken = super::sample(&converted);
+        assert_eq!(taken.len(), MOST_ROWS + 1);
+        assert!(taken.contains(&100_001));
+        assert_eq!(super::sample(&[true, false, true]), [1, 0, 2]);
+    }
+
+    #[test]
     fn constants() {
         let baseline = Baseline::constant(3, &[]);
         // 0.5 / 4 = 0.125, ln(0.125 / 0.875)
         assert!((baseline.logit(&[0.0; INPUT_COUNT]) - (1.0_f32 / 7.0).ln()).abs() < 1e-6);
-        assert_eq!(baseline.time_seconds, UNKNOWN_TIME_SECONDS);
+        assert_eq!(baseline.time_seconds, UNKNOWN_TIME_SECONDS as f32);
         assert!(Baseline::constant(0, &[]).is_valid());
         assert_eq!(Baseline::constant(9, &[50.0, 51.0, 90.0]).time_seconds, 50.0);
     }

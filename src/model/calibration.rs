@@ -45,6 +45,20 @@ impl Calibration {
         Calibration { bins: counts }
     }
 
+    /// Each row's calibrated probability, by bins that were fitted without the fifth of the rows
+    /// that it is in: what calibration does to rows it has not seen.
+    pub fn cross_fitted(bins: usize, probabilities: &[f64], converted: &[bool]) -> Vec<f64> {
+        const FOLDS: usize = 5;
+        let rows = || probabilities.iter().copied().zip(converted.iter().copied()).enumerate();
+        let without: Vec<Calibration> = (0..FOLDS)
+            .map(|fold| {
+                let others = rows().filter(|(row, _)| row % FOLDS != fold);
+                Calibration::fit(bins, others.map(|(_, row)| row))
+            })
+            .collect();
+        rows().map(|(row, (probability, _))| without[row % FOLDS].apply(probability)).collect()
+    }
+
     /// The calibrated probability, strictly between 0 and 1.
     pub fn apply(&self, probability: f64) -> f64 {
         let raw = probability.clamp(RANGE.0, RANGE.1);
@@ -98,6 +112,16 @@ mod tests {
             let calibrated = calibration.apply(probability);
             assert!(calibrated > 0.0 && calibrated < 1.0, "{calibrated}");
         }
+    }
+
+    #[test]
+    fn no_row_is_measured_by_itself() {
+        // Row 5 alone converted; its own fold (rows 0 and 5) is measured by bins without it.
+        let converted = [false, false, false, false, false, true];
+        let fitted = Calibration::cross_fitted(10, &[0.05; 6], &converted);
+        assert!((fitted[0] - 10.0 * 0.05 / (4.0 + 10.0)).abs() < 1e-12);
+        assert!((fitted[5] - fitted[0]).abs() < 1e-12);
+        assert!((fitted[1] - (1.0 + 10.0 * 0.05) / (5.0 + 10.0)).abs() < 1e-12);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Manifest {
     pub inputs: InputsRecord,
     /// The shapes of its networks; none where the rows had one class only.
     pub networks: Option<NetworksConfig>,
-    /// How many trained numbers each network holds.
+    /// How many numbers each network holds, the batch norm's running statistics among them.
     pub parameters: BTreeMap<String, usize>,
     /// The reward that its decision maximises: a name of [`RewardSpec::ALL`].
     pub reward_spec: String,
@@ -120,6 +120,12 @@ pub enum CheckpointError {
         /// The folder of checkpoints.
         root: PathBuf,
     },
+    /// Nothing can have this name.
+    #[error("`{}` is no name for a checkpoint", path.display())]
+    NoName {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The name is taken.
     #[error("`{}` exists already", path.display())]
     Exists {
@@ -186,10 +192,7 @@ impl Manifest {
             format_version: FORMAT_VERSION,
             crate_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: String::new(),
-            inputs: InputsRecord {
-                hash: input_hash().to_owned(),
-                names: input_names().to_vec(),
-            },
+            inputs: InputsRecord { hash: input_hash().to_owned(), names: input_names().to_vec() },
             networks,
             parameters,
             reward_spec: predictor.spec.name.to_owned(),
@@ -220,6 +223,8 @@ pub fn save(path: &Path, predictor: &Predictor, mut manifest: Manifest) -> Resul
     let partial = files::temporary_name(path);
     fs::create_dir_all(&partial).map_err(io_error("create", &partial))?;
     let written = write_files(&partial, predictor, &mut manifest, path)
+        // What cannot be loaded again must not get the name.
+        .and_then(|()| load(&partial, &Device::flex()).map(drop))
         .and_then(|()| fs::rename(&partial, path).map_err(io_error("create", path)));
     if written.is_err() {
         // Best effort: what matters is the first error.
@@ -229,17 +234,23 @@ pub fn save(path: &Path, predictor: &Predictor, mut manifest: Manifest) -> Resul
     files::sync_parent(path).map_err(io_error("write", path))
 }
 
-/// Checks that a checkpoint of this name could be written, before the work of making one.
+/// Checks that a checkpoint of this name can be written, before the work of making one.
 ///
 /// # Errors
 ///
-/// If `path` exists, or its folder cannot be made.
+/// If `path` exists, is no name for one, or its folder cannot be written to.
 pub fn ensure_free(path: &Path) -> Result<()> {
+    if path.file_name().is_none_or(|name| name == LATEST) {
+        return Err(CheckpointError::NoName { path: path.to_owned() });
+    }
     if path.exists() {
         return Err(CheckpointError::Exists { path: path.to_owned() });
     }
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(io_error("create", parent))
+    // Whether a folder can be made there is best known by making one.
+    let partial = files::temporary_name(path);
+    fs::create_dir_all(&partial)
+        .and_then(|()| fs::remove_dir(&partial))
+        .map_err(io_error("create", path))
 }
 
 fn write_files(
@@ -248,10 +259,8 @@ fn write_files(
     manifest: &mut Manifest,
     path: &Path,
 ) -> Result<()> {
-    let mut lasting = vec![
-        (SCALER, json(&predictor.scaler)),
-        (BASELINE, json(&predictor.baseline)),
-    ];
+    let mut lasting =
+        vec![(SCALER, json(&predictor.scaler)), (BASELINE, json(&predictor.baseline))];
     if let Some((networks, _)) = &predictor.networks {
         let weights = networks
             .to_safetensors()
@@ -347,6 +356,7 @@ fn first_difference(theirs: &[String]) -> String {
         Some(index) => {
             format!("input {index} is `{}` here and `{}` there", ours[index], theirs[index])
         }
+        None if ours.len() == theirs.len() => "their hash is another".to_owned(),
         None => format!("there are {} here and {} there", ours.len(), theirs.len()),
     }
 }
@@ -372,6 +382,10 @@ pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
         None => None,
     };
     let ClassWeightsRecord { positive, negative } = manifest.class_weights;
+    if ![positive, negative].iter().all(|weight| (0.0..=1.0).contains(weight)) {
+        let reason = format!("class weights should be in 0..=1, but are {positive} and {negative}");
+        return Err(CheckpointError::Damaged { path: path.join(MANIFEST), reason });
+    }
     Ok(Predictor {
         scaler: checked(path, SCALER, read_lasting(path, SCALER, &manifest)?, Scaler::is_valid)?,
         networks,
@@ -461,11 +475,11 @@ mod tests {
         };
         let networks = Networks::new(network.init(&device), Some(network.init(&device)));
         let predictor = Predictor {
-            scaler: Scaler::fit(&[Conversation::EMPTY]),
+            scaler: Scaler::fit(&[&Conversation::EMPTY]),
             networks: Some((networks, 61.25)),
             baseline: Baseline::constant(3, &[60.0]),
             calibration: Calibration::fit(10, [(0.3, true)]),
-            decision: Decision::fit(Rule::Reward, &[(60.0, 61.0)]),
+            decision: Decision::fit(Rule::Reward, &[(60.0, 61.0)], 0.5),
             spec: RewardSpec::GUIDE,
             class_weights: ClassWeights::START,
             device,
@@ -511,6 +525,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_cannot_be_is_known_before_the_work() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["latest", "a/.."] {
+            let error = ensure_free(&root.path().join(name)).unwrap_err();
+            assert!(matches!(error, CheckpointError::NoName { .. }), "{error}");
+        }
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = ensure_free(&file.join("a")).unwrap_err();
+        assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
+        ensure_free(&root.path().join("new/a")).unwrap();
+        assert!(!root.path().join("new/a").exists());
+    }
+
+    /// A time that f32 cannot hold once made a checkpoint that could never be read.
+    #[test]
+    fn what_cannot_be_loaded_is_not_saved() {
+        let root = tempfile::tempdir().unwrap();
+        let (mut predictor, manifest) = sample();
+        predictor.baseline.time_seconds = f32::INFINITY;
+        assert!(save(&root.path().join("a"), &predictor, manifest).is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn latest_names_one_beside_it() {
         let root = tempfile::tempdir().unwrap();
         assert!(matches!(latest(root.path()), Err(CheckpointError::NoLatest { .. })));
@@ -551,6 +590,7 @@ mod tests {
         assert!(with("\"first_units\": 128", "\"first_units\": 127").contains("do not fit"));
         assert!(with("\"first_units\": 128", "\"first_units\": 0").contains("first layer"));
         assert!(with("\"unit_seconds\": 61.25", "\"unit_seconds\": -1.0").contains("unit"));
+        assert!(with("\"positive\": 0.375", "\"positive\": -1.0").contains("class weights"));
         assert!(with("{", "").contains("damaged"));
         fs::remove_file(path.join(MANIFEST)).unwrap();
         let error = load(&path, &Device::flex()).unwrap_err().to_string();

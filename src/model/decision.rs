@@ -8,7 +8,12 @@ use crate::subnet::reward::{
 
 /// Times that are answered, in seconds. The lower bound is positive because the network refuses
 /// other times; the upper one is a day.
-const TIME_RANGE: (f64, f64) = (0.1, 86_400.0);
+pub const TIME_RANGE_SECONDS: (f64, f64) = (0.1, 86_400.0);
+
+/// Fewer held-out conversions say nothing about a systematic error of the times.
+const FEWEST_FOR_OFFSET: usize = 20;
+/// How many conversions' worth of belief the accuracy of the best constant time counts for.
+const PRIOR_TIMES: f64 = 10.0;
 
 /// How the answer is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,24 +40,27 @@ pub struct Decision {
 impl Decision {
     /// Fits the time's part to held-out converted rows, given as (predicted, true) seconds: the
     /// offset under which the mean of the kernel is largest, and that mean.
-    pub fn fit(rule: Rule, times: &[(f64, f64)]) -> Decision {
-        let accuracy = |offset: f64| {
-            let earned = times.iter().map(|(predicted, truth)| {
-                time_kernel(predicted + offset - truth)
-            });
-            earned.sum::<f64>() / times.len() as f64
+    ///
+    /// With few rows there is no offset, and the mean leans on `prior_accuracy`, what the best
+    /// constant time earns on the training rows: one lucky row must not make a miner sure.
+    pub fn fit(rule: Rule, times: &[(f64, f64)], prior_accuracy: f64) -> Decision {
+        let earned = |offset: f64| -> f64 {
+            times.iter().map(|(predicted, truth)| time_kernel(predicted + offset - truth)).sum()
         };
-        let mut best = (0.0, if times.is_empty() { 0.0 } else { accuracy(0.0) });
+        let mut best = (0.0, earned(0.0));
+        let tenths = if times.len() < FEWEST_FOR_OFFSET { 0 } else { 150 };
         // Tenths of a second, from small to large: of equals the smallest correction wins.
-        for tenths in (1..=150).filter(|_| !times.is_empty()) {
-            for offset in [f64::from(tenths) / 10.0, -f64::from(tenths) / 10.0] {
-                let earned = accuracy(offset);
-                if earned > best.1 + 1e-9 {
-                    best = (offset, earned);
+        for size in 1..=tenths {
+            for offset in [f64::from(size) / 10.0, -f64::from(size) / 10.0] {
+                let sum = earned(offset);
+                if sum > best.1 + 1e-9 {
+                    best = (offset, sum);
                 }
             }
         }
-        Decision { rule, time_offset_seconds: best.0 as f32, time_accuracy: best.1 as f32 }
+        let (offset, sum) = best;
+        let accuracy = (sum + PRIOR_TIMES * prior_accuracy) / (times.len() as f64 + PRIOR_TIMES);
+        Decision { rule, time_offset_seconds: offset as f32, time_accuracy: accuracy as f32 }
     }
 
     /// The answer for a calibrated probability and a predicted time in seconds, under a reward
@@ -77,7 +85,7 @@ impl Decision {
         let time = time_seconds + f64::from(self.time_offset_seconds);
         let time_seconds = if converted {
             // max and min, in this order, also turn a NaN into a time.
-            time.max(TIME_RANGE.0).min(TIME_RANGE.1)
+            time.max(TIME_RANGE_SECONDS.0).min(TIME_RANGE_SECONDS.1)
         } else {
             NOT_CONVERTED
         };
@@ -110,8 +118,7 @@ pub fn best_constant_time(times: &[f64]) -> Option<(f64, f64)> {
         // Only times within the kernel's half-width count, and they are neighbours here.
         let from = sorted.partition_point(|time| *time < candidate - TIME_WINDOW_SECONDS);
         let to = sorted.partition_point(|time| *time <= candidate + TIME_WINDOW_SECONDS);
-        let earned: f64 =
-            sorted[from..to].iter().map(|time| time_kernel(candidate - time)).sum();
+        let earned: f64 = sorted[from..to].iter().map(|time| time_kernel(candidate - time)).sum();
         let mean = earned / sorted.len() as f64;
         if best.is_none_or(|(_, most)| mean > most) {
             best = Some((*candidate, mean));
@@ -154,8 +161,7 @@ mod tests {
     #[test]
     fn times_are_always_valid() {
         for time in [f64::NAN, -5.0, 0.0, f64::INFINITY, 1e300] {
-            let answer =
-                decision(Rule::Reward, 1.0).answer(0.9, time, &RewardSpec::MAIN, WEIGHTS);
+            let answer = decision(Rule::Reward, 1.0).answer(0.9, time, &RewardSpec::MAIN, WEIGHTS);
             assert!(answer.time_seconds > 0.0 && answer.time_seconds.is_finite(), "{time}");
         }
     }
@@ -163,12 +169,22 @@ mod tests {
     #[test]
     fn the_offset_undoes_a_bias() {
         // Always 3 s too early.
-        let times: Vec<_> = (0..50).map(|row| (40.0 + f64::from(row), 43.0 + f64::from(row))).collect();
-        let fitted = Decision::fit(Rule::Reward, &times);
+        let times: Vec<_> =
+            (0..50).map(|row| (40.0 + f64::from(row), 43.0 + f64::from(row))).collect();
+        let fitted = Decision::fit(Rule::Reward, &times, 0.4);
         assert!((fitted.time_offset_seconds - 3.0).abs() < 1e-6);
-        assert!((fitted.time_accuracy - 1.0).abs() < 1e-6);
-        let none = Decision::fit(Rule::Reward, &[]);
-        assert_eq!((none.time_offset_seconds, none.time_accuracy), (0.0, 0.0));
+        // (50 * 1 + 10 * 0.4) / (50 + 10)
+        assert!((fitted.time_accuracy - 0.9).abs() < 1e-6);
+    }
+
+    #[test]
+    fn few_rows_decide_little() {
+        let fitted = Decision::fit(Rule::Reward, &[(40.0, 43.0)], 0.4);
+        assert_eq!(fitted.time_offset_seconds, 0.0);
+        // (1 * (1 - 3/15) + 10 * 0.4) / (1 + 10)
+        assert!((fitted.time_accuracy - 4.8 / 11.0).abs() < 1e-6);
+        let none = Decision::fit(Rule::Reward, &[], 0.4);
+        assert_eq!((none.time_offset_seconds, none.time_accuracy), (0.0, 0.4));
     }
 
     #[test]

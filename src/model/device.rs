@@ -27,11 +27,16 @@ pub enum DeviceError {
     #[error("expected a device, one of `auto`, `cpu`, `ndarray` and `wgpu`, but found `{0}`")]
     Unknown(String),
     /// The program was built without it.
-    #[error("this convminer was built without the device `ndarray`; build it with `--features ndarray`")]
+    #[error(
+        "this convminer was built without the device `ndarray`; build it with `--features ndarray`"
+    )]
     NotBuilt,
-    /// It does not compute.
-    #[error("no GPU can be used through wgpu: {0}")]
-    Unusable(String),
+    /// No adapter answers.
+    #[error("wgpu finds no GPU with a working driver (on Linux: Vulkan, or OpenGL ES by EGL)")]
+    NoGpu,
+    /// It computes something else.
+    #[error("the GPU gives wrong results: a product of ones came out as {0}")]
+    Wrong(String),
 }
 
 impl DeviceChoice {
@@ -45,10 +50,18 @@ impl DeviceChoice {
     ///
     /// If the program was built without it, or it does not compute.
     pub fn open(self) -> Result<Device, DeviceError> {
-        match self {
+        match self.resolved() {
             DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::flex()),
             DeviceChoice::Ndarray => ndarray(),
             DeviceChoice::Wgpu => probed(Device::wgpu(DeviceKind::DefaultDevice)),
+        }
+    }
+
+    /// The choice that `auto` comes down to.
+    pub fn resolved(self) -> DeviceChoice {
+        match self {
+            DeviceChoice::Auto => DeviceChoice::Cpu,
+            named => named,
         }
     }
 
@@ -87,15 +100,9 @@ fn probed(device: Device) -> Result<Device, DeviceError> {
     panic::set_hook(hook);
     match result {
         Ok(Ok(values)) if values == [2.0; 4] => Ok(device),
-        Ok(values) => Err(DeviceError::Unusable(format!("1 + 1 gave {values:?}"))),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            let line = text.and_then(|text| text.lines().next()).unwrap_or("it failed");
-            Err(DeviceError::Unusable(line.to_owned()))
-        }
+        Ok(values) => Err(DeviceError::Wrong(format!("{values:?}"))),
+        // What the panic says is of wgpu's inside and names no cause.
+        Err(_) => Err(DeviceError::NoGpu),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct NetworksConfig {
 pub struct RegressorConfig {
     /// Its network.
     pub network: MlpConfig,
-    /// The unit of its output in seconds: the mean time of the rows that it learned from.
+    /// The unit of its output in seconds: the median time of the rows that it learned from.
     pub unit_seconds: f32,
 }
 
@@ -112,7 +112,7 @@ impl NetworksConfig {
 
 fn check_network(stage: &'static str, network: &MlpConfig) -> Result<(), WeightsError> {
     /// Far beyond any network for 40 features, far below what memory holds.
-    const MOST_UNITS: usize = 65_536;
+    const MOST_UNITS: usize = 1_000_000;
     if network.inputs != INPUT_COUNT {
         return Err(WeightsError::Inputs { stage, found: network.inputs });
     }
@@ -164,9 +164,11 @@ impl Networks {
         config.check()?;
         let mut networks = config.init(device);
         let mut store = SafetensorsStore::from_bytes(Some(bytes)).validate(true);
-        networks
-            .load_from(&mut store)
-            .map_err(|error| WeightsError::Unfit(error.to_string()))?;
+        // The message is a dump of everything; the first line has the first tensor.
+        networks.load_from(&mut store).map_err(|error| {
+            let text: String = error.to_string().chars().take(200).collect();
+            WeightsError::Unfit(text.lines().next().unwrap_or_default().to_owned())
+        })?;
         Ok(networks.valid())
     }
 
@@ -197,7 +199,7 @@ impl Networks {
             .collect()
     }
 
-    /// How many trained numbers the classifier and the regressor hold.
+    /// How many numbers the classifier and the regressor hold, running statistics among them.
     pub fn parameters(&self) -> (usize, Option<usize>) {
         (self.classifier.num_params(), self.regressor.as_ref().map(Module::num_params))
     }

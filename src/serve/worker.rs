@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use crate::features::Conversation;
 use crate::model::Model;
-use crate::subnet::synapse::{InvalidAnswer, Prediction};
+use crate::subnet::reward::AnswerFault;
+use crate::subnet::synapse::Prediction;
 
 /// Why a conversation got no prediction.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum ModelFailure {
     },
     /// It gave an answer for which there is no reward.
     #[error(transparent)]
-    Answer(#[from] InvalidAnswer),
+    Answer(#[from] AnswerFault),
 }
 
 struct Job {
@@ -327,7 +328,7 @@ mod tests {
         let panicked = PredictError::Model(ModelFailure::Panicked("seven".to_owned()));
         assert_eq!(answers.1, Err(panicked));
         assert_eq!(answers.2.unwrap().answer().confidence, 0.75);
-        let invalid = PredictError::Model(InvalidAnswer::Confidence(2.0).into());
+        let invalid = PredictError::Model(AnswerFault::Confidence(2.0).into());
         assert_eq!(answers.3, Err(invalid));
         assert!(thread.stop(Duration::from_secs(10)).await);
     }

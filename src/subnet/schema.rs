@@ -79,7 +79,12 @@ pub struct Feature {
 const ANY: (f64, f64) = (0.0, f64::INFINITY);
 const UNIT: (f64, f64) = (0.0, 1.0);
 
-const fn feature(name: &'static str, camel: &'static str, kind: Kind, range: (f64, f64)) -> Feature {
+const fn feature(
+    name: &'static str,
+    camel: &'static str,
+    kind: Kind,
+    range: (f64, f64),
+) -> Feature {
     Feature { name, camel, kind, range, minus_one_is_missing: false, required: false }
 }
 

@@ -2,7 +2,7 @@
 
 mod document;
 
-use crate::subnet::reward::{Answer, NOT_CONVERTED};
+use crate::subnet::reward::{Answer, AnswerFault};
 
 pub use document::{Document, DocumentError};
 
@@ -28,7 +28,10 @@ pub enum SynapseError {
     },
     /// The answer in the body is not what the network allows.
     #[error("the answer is not valid: {0}")]
-    Answer(#[from] InvalidAnswer),
+    Answer(#[from] AnswerFault),
+    /// The class is neither 0 nor 1.
+    #[error("`conversion_happened` should be 0 or 1, but is {0}")]
+    Class(i64),
     /// The body of a response has an output that is missing or of a wrong type.
     #[error("the body should hold the answer as `{expected}`")]
     Output {
@@ -37,57 +40,26 @@ pub enum SynapseError {
     },
 }
 
-/// Why a validator would give an answer no reward at all.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum InvalidAnswer {
-    /// The confidence is not a probability.
-    #[error("`confidence` should be in 0..=1, but is {0}")]
-    Confidence(f64),
-    /// A conversion after no time, a negative time or a time that is no number.
-    #[error("the time of a conversion should be a number above 0, but is {0}")]
-    ConvertedTime(f64),
-    /// No conversion, with a time.
-    #[error("the time without a conversion should be exactly -1.0, but is {0}")]
-    NotConvertedTime(f64),
-    /// The class is neither 0 nor 1.
-    #[error("`conversion_happened` should be 0 or 1, but is {0}")]
-    Class(i64),
-}
-
 /// What a miner predicts of a conversation, by the network's rules: the `prediction` of the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prediction {
-    converted: bool,
-    time_seconds: f64,
-    confidence: f64,
-}
+pub struct Prediction(Answer);
 
 impl Prediction {
     /// Accepts an answer for which a validator's checks pass.
-    pub fn new(answer: Answer) -> Result<Self, InvalidAnswer> {
-        let Answer { converted, time_seconds, confidence } = answer;
-        if !(0.0..=1.0).contains(&confidence) {
-            return Err(InvalidAnswer::Confidence(confidence));
-        }
-        if converted && !(time_seconds.is_finite() && time_seconds > 0.0) {
-            return Err(InvalidAnswer::ConvertedTime(time_seconds));
-        }
-        if !converted && time_seconds != NOT_CONVERTED {
-            return Err(InvalidAnswer::NotConvertedTime(time_seconds));
-        }
-        Ok(Prediction { converted, time_seconds, confidence })
+    pub fn new(answer: Answer) -> Result<Self, AnswerFault> {
+        answer.check()?;
+        Ok(Prediction(answer))
     }
 
     /// The same as an [`Answer`].
     pub fn answer(&self) -> Answer {
-        let Prediction { converted, time_seconds, confidence } = *self;
-        Answer { converted, time_seconds, confidence }
+        self.0
     }
 
     /// The `prediction` object of the wire.
     fn to_json(self) -> String {
-        let class = u8::from(self.converted);
-        let time = json_float(self.time_seconds);
+        let class = u8::from(self.0.converted);
+        let time = json_float(self.0.time_seconds);
         format!(r#"{{"conversion_happened": {class}, "time_to_conversion_seconds": {time}}}"#)
     }
 }
@@ -135,7 +107,7 @@ impl<'a> ConversionSynapse<'a> {
     /// Fills in what the miner answers.
     pub fn fill(&mut self, prediction: &Prediction, response_time_seconds: f64) {
         self.document.set("prediction", prediction.to_json());
-        self.document.set("confidence", json_float(prediction.confidence));
+        self.document.set("confidence", json_float(prediction.0.confidence));
         self.document.set("response_time", json_float(response_time_seconds));
     }
 
@@ -168,7 +140,7 @@ impl<'a> ConversionSynapse<'a> {
         let converted = match wire.conversion_happened {
             0 => false,
             1 => true,
-            other => return Err(InvalidAnswer::Class(other).into()),
+            other => return Err(SynapseError::Class(other)),
         };
         let time_seconds = wire.time_to_conversion_seconds;
         Ok(Prediction::new(Answer { converted, time_seconds, confidence })?)
@@ -281,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_valid_answers_become_predictions() {
-        use InvalidAnswer::*;
+        use AnswerFault::{Confidence, TimeOfConverted, TimeOfNotConverted};
         for (answer, expected) in [
             (CONVERTED, None),
             (NOT, None),
@@ -289,13 +261,13 @@ mod tests {
             (Answer { confidence: 1.0, ..CONVERTED }, None),
             (Answer { confidence: 1.0000001, ..NOT }, Some(Confidence(1.0000001))),
             (Answer { confidence: -0.1, ..NOT }, Some(Confidence(-0.1))),
-            (Answer { time_seconds: 0.0, ..CONVERTED }, Some(ConvertedTime(0.0))),
-            (Answer { time_seconds: -1.0, ..CONVERTED }, Some(ConvertedTime(-1.0))),
+            (Answer { time_seconds: 0.0, ..CONVERTED }, Some(TimeOfConverted(0.0))),
+            (Answer { time_seconds: -1.0, ..CONVERTED }, Some(TimeOfConverted(-1.0))),
             (
                 Answer { time_seconds: f64::INFINITY, ..CONVERTED },
-                Some(ConvertedTime(f64::INFINITY)),
+                Some(TimeOfConverted(f64::INFINITY)),
             ),
-            (Answer { time_seconds: 0.0, ..NOT }, Some(NotConvertedTime(0.0))),
+            (Answer { time_seconds: 0.0, ..NOT }, Some(TimeOfNotConverted(0.0))),
         ] {
             assert_eq!(Prediction::new(answer).err(), expected, "{answer:?}");
         }
@@ -383,7 +355,7 @@ mod tests {
             ),
             (
                 r#""prediction": {"conversion_happened": 0, "time_to_conversion_seconds": 3.0}, "confidence": 0.5"#,
-                "exactly -1.0",
+                "must be -1",
             ),
             (
                 r#""prediction": {"conversion_happened": 0, "time_to_conversion_seconds": NaN}, "confidence": 0.5"#,

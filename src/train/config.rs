@@ -60,7 +60,7 @@ pub enum ClassifierLoss {
     Reward,
 }
 
-/// What the regressor minimises, over times in units of their mean.
+/// What the regressor minimises, over times in units of their median.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeLoss {
@@ -141,6 +141,22 @@ impl Default for RewardLossConfig {
 }
 
 impl TrainConfig {
+    /// Reads a configuration in TOML; what it does not say keeps its default.
+    ///
+    /// # Errors
+    ///
+    /// If it is no TOML, or a setting is unknown or of a wrong type; the line is in the message.
+    pub fn from_toml(text: &str) -> Result<TrainConfig, toml::de::Error> {
+        // Read as it is first, for errors with a line.
+        toml::from_str::<TrainConfig>(text)?;
+        // Then laid over the defaults: the two stages differ in theirs, which serde's defaults of
+        // one struct cannot say.
+        let mut settings = toml::Table::try_from(TrainConfig::default())
+            .map_err(|error| <toml::de::Error as serde::de::Error>::custom(error))?;
+        lay_over(&mut settings, toml::from_str(text)?);
+        settings.try_into()
+    }
+
     /// Checks every number.
     ///
     /// # Errors
@@ -171,19 +187,26 @@ impl TrainConfig {
 
 impl StageConfig {
     fn check(&self, table: &str) -> Result<(), ConfigError> {
+        /// More of anything is a slip of the keyboard.
+        const MOST: usize = 1_000_000;
         let counts = [
-            ("epochs", self.epochs, 1_000_000),
-            ("patience", self.patience, 1_000_000),
-            ("batch_size", self.batch_size, 1_048_576),
-            ("first_units", self.first_units, 65_536),
-            ("second_units", self.second_units, 65_536),
+            ("epochs", self.epochs),
+            ("patience", self.patience),
+            ("batch_size", self.batch_size),
+            ("first_units", self.first_units),
+            ("second_units", self.second_units),
         ];
-        for (name, count, most) in counts {
+        for (name, count) in counts {
             let name = format!("{table}.{name}");
-            expect(&name, (1..=most).contains(&count), "a positive whole number", count)?;
+            expect(&name, (1..=MOST).contains(&count), "in 1..=1000000", count)?;
         }
         let rate = self.learning_rate;
-        expect(&format!("{table}.learning_rate"), rate > 0.0 && rate <= 1.0, "in 0..1", rate)?;
+        expect(
+            &format!("{table}.learning_rate"),
+            rate > 0.0 && rate <= 1.0,
+            "above 0 and at most 1",
+            rate,
+        )?;
         let clip = self.gradient_clip;
         let sound = clip.is_finite() && clip > 0.0;
         expect(&format!("{table}.gradient_clip"), sound, "positive", clip)?;
@@ -198,6 +221,18 @@ impl StageConfig {
             .with_first_units(self.first_units)
             .with_second_units(self.second_units)
             .with_dropout(self.dropout)
+    }
+}
+
+/// Replaces what `above` says, table by table.
+fn lay_over(below: &mut toml::Table, above: toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
     }
 }
 
@@ -224,19 +259,29 @@ mod tests {
 
     #[test]
     fn a_file_may_hold_a_part() {
-        let config: TrainConfig =
-            toml::from_str("seed = 3\nloss = \"reward\"\n[regressor]\nepochs = 5\n").unwrap();
+        let text = "seed = 3\nloss = \"reward\"\n[regressor]\nepochs = 5\n";
+        let config = TrainConfig::from_toml(text).unwrap();
+        let default = TrainConfig::default();
         assert_eq!(config.seed, 3);
         assert_eq!(config.loss, ClassifierLoss::Reward);
-        assert_eq!(config.regressor.epochs, 5);
-        assert_eq!(config.classifier, StageConfig::default());
-        assert!(toml::from_str::<TrainConfig>("sed = 3").unwrap_err().message().contains("sed"));
+        assert_eq!(config.classifier, default.classifier);
+        // The stage's own default, not the other one's.
+        assert_eq!(config.regressor, StageConfig { epochs: 5, ..default.regressor });
+        assert_eq!(TrainConfig::from_toml("").unwrap(), TrainConfig::default());
     }
 
     #[test]
-    fn a_table_that_is_given_in_part_keeps_the_other_defaults() {
-        let config: TrainConfig = toml::from_str("[regressor]\nepochs = 5\n").unwrap();
-        assert_eq!(config.regressor.batch_size, StageConfig::default().batch_size);
+    fn a_mistake_in_a_file_is_shown() {
+        for (text, expected) in [
+            ("sed = 3", "unknown field `sed`"),
+            ("[classifier]\nepoch = 3", "unknown field `epoch`"),
+            ("seed = \"x\"", "expected u64"),
+            ("loss = \"hinge\"", "unknown variant `hinge`"),
+            ("seed = ", "line 1"),
+        ] {
+            let error = TrainConfig::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
     }
 
     #[test]
@@ -246,19 +291,16 @@ mod tests {
             ("valid_fraction = nan", "valid_fraction should be in 0.05..=0.5, but is NaN"),
             (
                 "[classifier]\nbatch_size = 0",
-                "classifier.batch_size should be a positive whole number, but is 0",
+                "classifier.batch_size should be in 1..=1000000, but is 0",
             ),
             ("[regressor]\ndropout = 1.0", "regressor.dropout should be in 0..1, but is 1"),
             (
                 "[classifier]\nlearning_rate = nan",
-                "classifier.learning_rate should be in 0..1, but is NaN",
+                "classifier.learning_rate should be above 0 and at most 1, but is NaN",
             ),
-            (
-                "[reward_loss]\nclass = -1.0",
-                "reward_loss.class should be 0 or more, but is -1",
-            ),
+            ("[reward_loss]\nclass = -1.0", "reward_loss.class should be 0 or more, but is -1"),
         ] {
-            let config: TrainConfig = toml::from_str(text).unwrap();
+            let config = TrainConfig::from_toml(text).unwrap();
             assert_eq!(config.check().unwrap_err().to_string(), expected);
         }
     }

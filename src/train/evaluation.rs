@@ -6,9 +6,7 @@ use crate::features::Conversation;
 use crate::model::Predictor;
 use crate::model::calibration::bin_of;
 use crate::model::predictor::Estimate;
-use crate::subnet::reward::{
-    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, Truth, reward,
-};
+use crate::subnet::reward::{Answer, ClassWeights, NOT_CONVERTED, RewardSpec, Truth, reward};
 
 /// The time that an answer is taken to need where nobody measured it, in seconds.
 pub const RESPONSE_TIME_SECONDS: f64 = 0.05;
@@ -74,19 +72,17 @@ pub fn evaluate(
         return None;
     }
     let decided = |estimates: Vec<Estimate>| -> Vec<Judged> {
-        let offset = f64::from(predictor.decision.time_offset_seconds);
         estimates
             .into_iter()
             .map(|estimate| Judged {
                 answer: predictor.decide(estimate),
-                time_seconds: Some(estimate.time_seconds + offset),
+                time_seconds: Some(predictor.time_of(estimate)),
             })
             .collect()
     };
     let scores = |judged: Vec<Judged>| Scores::of(&judged, truths, spec);
-    let constant = |answer: Answer, time_seconds| {
-        scores(vec![Judged { answer, time_seconds }; truths.len()])
-    };
+    let constant =
+        |answer: Answer, time_seconds| scores(vec![Judged { answer, time_seconds }; truths.len()]);
     let time = f64::from(predictor.baseline.time_seconds);
     let exact = truths.iter().map(|truth| Judged {
         answer: Answer {
@@ -134,10 +130,8 @@ impl Scores {
             accuracy: mean(&|j, t| f64::from(u8::from(j.answer.converted == t.converted))),
             auc: area_under_roc(&confidences, &converted),
             log_loss: mean(&|j, t| log_loss(j.answer.confidence, t.converted)),
-            brier: mean(&|j, t| {
-                (j.answer.confidence - f64::from(u8::from(t.converted))).powi(2)
-            }),
-            ece: expected_calibration_error(&confidences, &converted),
+            brier: brier(&confidences, &converted),
+            ece: expected_calibration_error(&confidences, &converted, ECE_BINS),
             time_mae_seconds: time_mae(judged, truths),
             mean_reward: mean(&|j, t| {
                 reward(spec, ClassWeights::START, j.answer, *t, RESPONSE_TIME_SECONDS).total
@@ -157,11 +151,12 @@ fn time_mae(judged: &[Judged], truths: &[Truth]) -> Option<f64> {
     Some(errors.iter().sum::<f64>() / errors.len() as f64)
 }
 
-/// The logarithmic loss of one probability, in nats; a certain error costs what 1e-6 costs.
+/// The logarithmic loss of one probability, in nats; a certain error costs what 1e-6 costs. NaN
+/// for NaN.
 pub fn log_loss(probability: f64, converted: bool) -> f64 {
     let of_truth = if converted { probability } else { 1.0 - probability };
-    // ln of at most 1 is at most 0; abs also spares the reader a -0.
-    of_truth.max(1e-6).ln().abs()
+    // clamp, unlike max, keeps a NaN; abs spares the reader a -0.
+    of_truth.clamp(1e-6, 1.0).ln().abs()
 }
 
 /// The probability that a converted row's score is above another's, ties counting half; absent if
@@ -185,10 +180,19 @@ pub fn area_under_roc(scores: &[f64], converted: &[bool]) -> Option<f64> {
     Some((rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives))
 }
 
+/// The mean squared error of probabilities.
+pub fn brier(probabilities: &[f64], converted: &[bool]) -> f64 {
+    let squares = probabilities
+        .iter()
+        .zip(converted)
+        .map(|(probability, converted)| (probability - f64::from(u8::from(*converted))).powi(2));
+    squares.sum::<f64>() / probabilities.len() as f64
+}
+
 /// The mean distance between what a bin of probabilities says and what came true in it, weighted
 /// by its rows.
-pub fn expected_calibration_error(probabilities: &[f64], converted: &[bool]) -> f64 {
-    reliability(probabilities, converted, ECE_BINS)
+pub fn expected_calibration_error(probabilities: &[f64], converted: &[bool], bins: usize) -> f64 {
+    reliability(probabilities, converted, bins)
         .iter()
         .map(|bin| (bin.said - bin.came_true).abs() * bin.rows as f64)
         .sum::<f64>()
@@ -209,11 +213,7 @@ pub struct ReliabilityBin {
 }
 
 /// What bins of equal width said, and what came true.
-pub fn reliability(
-    probabilities: &[f64],
-    converted: &[bool],
-    bins: usize,
-) -> Vec<ReliabilityBin> {
+pub fn reliability(probabilities: &[f64], converted: &[bool], bins: usize) -> Vec<ReliabilityBin> {
     let mut sums = vec![(0_usize, 0.0, 0_usize); bins];
     for (probability, converted) in probabilities.iter().zip(converted) {
         let (rows, said, came_true) = &mut sums[bin_of(*probability, bins)];
@@ -248,7 +248,11 @@ mod tests {
     #[test]
     fn ece_by_hand() {
         // [0.1, 0.2): says 0.15, came true 0.5; [0.9, 1]: says 0.95, came true 1.
-        let ece = expected_calibration_error(&[0.1, 0.2 - 1e-9, 0.9, 1.0], &[false, true, true, true]);
+        let ece = expected_calibration_error(
+            &[0.1, 0.2 - 1e-9, 0.9, 1.0],
+            &[false, true, true, true],
+            10,
+        );
         assert!((ece - (0.35 * 2.0 + 0.05 * 2.0) / 4.0).abs() < 1e-6, "{ece}");
     }
 
@@ -277,6 +281,13 @@ mod tests {
         // Right: 0.8 * (0.55 * 0.375 + 0.45 * 0.6); wrong: 0. Both: 0.2 * (1 - 0.05 / 60).
         let expected = 0.8 * 0.47625 / 2.0 + 0.2 * (1.0 - 0.05 / 60.0);
         assert!((scores.mean_reward - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_nan_is_never_a_good_loss() {
+        assert!(log_loss(f64::NAN, true).is_nan());
+        assert_eq!(log_loss(1.0, true), 0.0);
+        assert!((log_loss(1.0, false) - 1e6_f64.ln()).abs() < 1e-9);
     }
 
     #[test]

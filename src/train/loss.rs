@@ -141,17 +141,20 @@ mod tests {
     fn no_converted_row_no_time_term() {
         let config = RewardLossConfig { class: 0.0, diversity: 0.0, ..RewardLossConfig::default() };
         let nothing = tensor([0.0, 0.0]);
-        let loss =
-            reward_optimized(&config, nothing.clone(), tensor([9.0, 9.0]), nothing.clone(), nothing);
+        let loss = reward_optimized(
+            &config,
+            nothing.clone(),
+            tensor([9.0, 9.0]),
+            nothing.clone(),
+            nothing,
+        );
         assert_eq!(value(loss), 0.0);
     }
 
     #[test]
     fn time_losses_by_hand() {
         // Errors of 0.25 and -2 units of 20 s; Huber's delta is 5 s = 0.25 units.
-        let loss = |kind| {
-            value(time_loss(kind, tensor([1.25, 1.0]), tensor([1.0, 3.0]), 20.0))
-        };
+        let loss = |kind| value(time_loss(kind, tensor([1.25, 1.0]), tensor([1.0, 3.0]), 20.0));
         assert_near(loss(TimeLoss::L1), 1.125); // (0.25 + 2) / 2
         assert_near(loss(TimeLoss::Mse), 2.03125); // (0.0625 + 4) / 2
         // (0.03125 + (0.03125 + 0.25 * 1.75)) / 2

@@ -27,10 +27,10 @@ use crate::features::Conversation;
 use crate::features::scaler::Scaler;
 use crate::model::baseline::Baseline;
 use crate::model::calibration::Calibration;
-use crate::model::decision::{Decision, Rule};
+use crate::model::decision::{Decision, Rule, TIME_RANGE_SECONDS};
 use crate::model::mlp::Mlp;
 use crate::model::networks::{Networks, NetworksConfig, RegressorConfig, floats, time_units};
-use crate::model::predictor::Predictor;
+use crate::model::predictor::{Predictor, sigmoid};
 use crate::subnet::reward::{ClassWeights, RewardSpec, Truth};
 
 /// The fewest rows that are trained on.
@@ -79,8 +79,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Trains a miner on labelled conversations.
 ///
-/// The same rows, configuration and seed give the same weights on the CPU, bit for bit. One run at
-/// a time: a second one in the same process waits.
+/// The same rows, configuration and seed give the same weights on the CPU, bit for bit, as long as
+/// nothing else in the process draws random numbers from Burn meanwhile. A second run waits.
 ///
 /// # Errors
 ///
@@ -105,10 +105,11 @@ pub fn train(
 
     let data = Data::new(conversations, truths, config);
     let mut warnings = Vec::new();
+    observer.baseline_started(data.training.truths.len());
     let baseline = fit_baseline(&data, &mut warnings);
     let mut stages = Vec::new();
     let networks = if data.has_both_classes() {
-        Some(fit_networks(&data, config, device, observer, &mut stages, &mut warnings)?)
+        fit_networks(&data, config, device, observer, &mut stages, &mut warnings)?
     } else {
         warnings.push("all rows have the same class: no network was trained".to_owned());
         None
@@ -122,7 +123,7 @@ pub fn train(
         scaler: data.scaler,
         baseline,
         calibration: Calibration::default(),
-        decision: Decision::fit(Rule::Reward, &[]),
+        decision: Decision::fit(Rule::Reward, &[], 0.0),
         spec,
         class_weights: ClassWeights::START,
         device: device.clone(),
@@ -154,10 +155,13 @@ impl Data {
     fn new(conversations: &[Conversation], truths: &[Truth], config: &TrainConfig) -> Data {
         let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
         let split = split::stratified(&converted, config.valid_fraction, config.seed);
-        let scaler = Scaler::fit(split.training.iter().map(|row| &conversations[*row]));
+        let of = |rows: &[usize]| -> Vec<&Conversation> {
+            rows.iter().map(|row| &conversations[*row]).collect()
+        };
+        let scaler = Scaler::fit(&of(&split.training));
         let part = |rows: &[usize]| Part {
-            inputs: rows.iter().flat_map(|row| scaler.row(&conversations[*row])).collect(),
-            truths: pick(truths, rows),
+            inputs: scaler.rows(of(rows)),
+            truths: pick(truths, rows).into_iter().map(within_answers).collect(),
         };
         let (training, validation) = (part(&split.training), part(&split.validation));
         Data { split, scaler, training, validation }
@@ -195,6 +199,11 @@ impl Part {
     }
 }
 
+/// No time beyond what can be answered is learned from: a single one would be most of the loss.
+fn within_answers(truth: Truth) -> Truth {
+    Truth { time_seconds: truth.time_seconds.min(TIME_RANGE_SECONDS.1), ..truth }
+}
+
 fn pick<T: Clone>(values: &[T], rows: &[usize]) -> Vec<T> {
     rows.iter().map(|row| values[*row].clone()).collect()
 }
@@ -207,9 +216,19 @@ fn fit_baseline(data: &Data, warnings: &mut Vec<String>) -> Baseline {
     }
     let converted: Vec<bool> = data.training.truths.iter().map(|truth| truth.converted).collect();
     Baseline::fit(&data.training.inputs, &converted, &times).unwrap_or_else(|error| {
-        warnings.push(format!("the baseline is a constant: {error}"));
+        warnings.push(format!("the baseline is a constant: {}", with_causes(&error)));
         constant()
     })
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn fit_networks(
@@ -219,18 +238,32 @@ fn fit_networks(
     observer: &mut dyn Observer,
     stages: &mut Vec<StageReport>,
     warnings: &mut Vec<String>,
-) -> Result<(Networks, NetworksConfig), TrainError> {
+) -> Result<Option<(Networks, NetworksConfig)>, TrainError> {
     let (classifier, report) = fit_classifier(data, config, device, observer)
         .map_err(|_| TrainError::Diverged(Stage::Classifier))?;
     stages.push(report);
+    let Some(classifier) = classifier else {
+        warnings.push(
+            "the classifier was interrupted before its first epoch ended: the baseline answers"
+                .to_owned(),
+        );
+        return Ok(None);
+    };
 
     let converted = data.training.converted_times().len();
     let regressor = if converted >= FEWEST_CONVERTED {
         let (regressor, unit_seconds, report) = fit_regressor(data, config, device, observer)
             .map_err(|_| TrainError::Diverged(Stage::Regressor))?;
         stages.push(report);
+        if regressor.is_none() {
+            warnings.push(
+                "the regressor was interrupted before its first epoch ended: the time is the best \
+                 constant"
+                    .to_owned(),
+            );
+        }
         let network = config.regressor.network(1);
-        Some((regressor, RegressorConfig { network, unit_seconds }))
+        regressor.map(|regressor| (regressor, RegressorConfig { network, unit_seconds }))
     } else {
         warnings.push(format!(
             "only {converted} training rows converted, fewer than {FEWEST_CONVERTED}: no \
@@ -240,10 +273,10 @@ fn fit_networks(
     };
     let (regressor, regressor_config) = regressor.unzip();
     let classifier_config = config.classifier.network(classifier_outputs(config));
-    Ok((
+    Ok(Some((
         Networks::new(classifier, regressor),
         NetworksConfig { classifier: classifier_config, regressor: regressor_config },
-    ))
+    )))
 }
 
 /// The reward loss has a term of the time, so its network says that too.
@@ -259,7 +292,7 @@ fn fit_classifier(
     config: &TrainConfig,
     device: &Device,
     observer: &mut dyn Observer,
-) -> Result<(Mlp, StageReport), stage::Diverged> {
+) -> Result<(Option<Mlp>, StageReport), stage::Diverged> {
     let unit = config.reward_loss.time_unit_seconds;
     let with_gradients = device.clone().autodiff();
     let network = config.classifier.network(classifier_outputs(config)).init(&with_gradients);
@@ -285,9 +318,10 @@ fn fit_classifier(
         },
         metric: &|network| {
             let logits = network.forward(validation.inputs.clone()).narrow(1, 0, 1);
-            let losses = floats(logits.flatten(0, 1)).into_iter().zip(truths).map(|(z, truth)| {
-                log_loss(1.0 / (1.0 + (-f64::from(z)).exp()), truth.converted)
-            });
+            let losses = floats(logits.flatten(0, 1))
+                .into_iter()
+                .zip(truths)
+                .map(|(z, truth)| log_loss(sigmoid(z), truth.converted));
             losses.sum::<f64>() / truths.len() as f64
         },
         seed: config.seed,
@@ -300,11 +334,11 @@ fn fit_regressor(
     config: &TrainConfig,
     device: &Device,
     observer: &mut dyn Observer,
-) -> Result<(Mlp, f32, StageReport), stage::Diverged> {
+) -> Result<(Option<Mlp>, f32, StageReport), stage::Diverged> {
     let training = data.training.converted();
     let validation = data.validation.converted();
     let times = training.converted_times();
-    let unit = f64::from((times.iter().sum::<f64>() / times.len() as f64) as f32);
+    let unit = median(times);
     let with_gradients = device.clone().autodiff();
     let network = config.regressor.network(1).init(&with_gradients);
     let held_out = validation.rows(unit, device);
@@ -329,6 +363,13 @@ fn fit_regressor(
     Ok((network, unit as f32, report))
 }
 
+/// The median, as the f32 that a checkpoint keeps. Unlike the mean it does not mind an absurd time.
+fn median(mut times: Vec<f64>) -> f64 {
+    let middle = times.len() / 2;
+    let (_, median, _) = times.select_nth_unstable_by(middle, f64::total_cmp);
+    f64::from(*median as f32)
+}
+
 fn fit_decision(
     predictor: &Predictor,
     conversations: &[Conversation],
@@ -339,5 +380,5 @@ fn fit_decision(
         .filter(|(_, truth)| truth.converted)
         .map(|(estimate, truth)| (estimate.time_seconds, truth.time_seconds))
         .collect();
-    Decision::fit(Rule::Reward, &times)
+    Decision::fit(Rule::Reward, &times, f64::from(predictor.baseline.time_accuracy))
 }

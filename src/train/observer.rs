@@ -54,8 +54,8 @@ pub struct StageReport {
     pub rows: usize,
     /// Every epoch, in order.
     pub epochs: Vec<Epoch>,
-    /// The number of the epoch whose weights were kept.
-    pub best_epoch: usize,
+    /// The number of the epoch whose weights were kept; none if no epoch ended.
+    pub best_epoch: Option<usize>,
     /// Why it ended.
     pub ended: Ended,
 }
@@ -84,6 +84,8 @@ impl fmt::Display for Ended {
 
 /// Watches a training run and may end a stage early.
 pub trait Observer {
+    /// The logistic baseline is about to be fitted.
+    fn baseline_started(&mut self, _rows: usize) {}
     /// A stage begins.
     fn stage_started(&mut self, _stage: Stage, _epochs: usize, _rows: usize) {}
     /// An epoch ended.

@@ -1,8 +1,8 @@
 //! One stage: batches, steps, validation, and the best weights kept.
 
 use burn::grad_clipping::GradientClippingConfig;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -80,12 +80,13 @@ pub(super) struct StagePlan<'a> {
 pub(super) struct Diverged;
 
 impl StagePlan<'_> {
-    /// Trains a network and returns it as it was after its best epoch, without gradients.
+    /// Trains a network and returns it as it was after its best epoch, without gradients; none if
+    /// it was interrupted before an epoch ended.
     pub(super) fn run(
         &self,
         network: Mlp,
         observer: &mut dyn Observer,
-    ) -> Result<(Mlp, StageReport), Diverged> {
+    ) -> Result<(Option<Mlp>, StageReport), Diverged> {
         observer.stage_started(self.stage, self.config.epochs, self.training.len());
         let mut run = Run::new(self, network);
         let ended = loop {
@@ -100,12 +101,11 @@ impl StagePlan<'_> {
                 None => break Ended::Interrupted,
             }
         };
-        // Interrupted before the first epoch ended: what there is, is what was asked for.
-        let (best_epoch, _, network) = match run.best.take() {
-            Some(best) => best,
-            None if ended == Ended::Interrupted => (0, f64::NAN, run.network().valid()),
-            None => return Err(Diverged),
-        };
+        let best = run.best.take();
+        if best.is_none() && ended != Ended::Interrupted {
+            return Err(Diverged);
+        }
+        let (best_epoch, network) = best.map(|(number, _, network)| (number, network)).unzip();
         let report = StageReport {
             stage: self.stage,
             rows: self.training.len(),
@@ -134,7 +134,7 @@ struct Run {
 impl Run {
     fn new(plan: &StagePlan<'_>, network: Mlp) -> Run {
         let rows = plan.training.len();
-        let steps = rows.div_ceil(plan.config.batch_size) * plan.config.epochs;
+        let steps = batches(rows, plan.config.batch_size) * plan.config.epochs;
         let rate = plan.config.learning_rate;
         let clipping = GradientClippingConfig::Norm(plan.config.gradient_clip);
         Run {
@@ -162,19 +162,14 @@ impl Run {
     fn epoch(&mut self, plan: &StagePlan<'_>, observer: &mut dyn Observer) -> Option<Epoch> {
         self.order.shuffle(&mut self.random);
         let mut losses = Tensor::<1>::zeros([1], &plan.training.inputs.device().inner());
-        let mut steps = 0;
         let order = std::mem::take(&mut self.order);
-        for batch in order.chunks(plan.config.batch_size) {
+        let batches = batches(order.len(), plan.config.batch_size);
+        let border = |batch: usize| batch * order.len() / batches;
+        for batch in 0..batches {
             if observer.stop_requested() {
                 return None;
             }
-            // A short rest gives poor statistics to the batch norm; other rows are left over in
-            // the next epoch.
-            if batch.len() * 2 < plan.config.batch_size && order.len() > batch.len() {
-                continue;
-            }
-            losses = losses + self.step(plan, batch);
-            steps += 1;
+            losses = losses + self.step(plan, &order[border(batch)..border(batch + 1)]);
         }
         self.order = order;
 
@@ -182,7 +177,7 @@ impl Run {
         let epoch = Epoch {
             number: self.epochs.len() + 1,
             // Read once an epoch: every reading waits for the device.
-            loss: f64::from(floats(losses)[0]) / f64::from(steps),
+            loss: f64::from(floats(losses)[0]) / batches as f64,
             validation: (plan.metric)(&network),
         };
         let best = self.best.as_ref().map_or(f64::INFINITY, |(_, metric, _)| *metric);
@@ -205,5 +200,30 @@ impl Run {
 
     fn epochs_without_progress(&self) -> usize {
         self.epochs.len() - self.best.as_ref().map_or(0, |(number, ..)| *number)
+    }
+}
+
+/// How many batches an epoch has: all of nearly the same size, for a short rest would give the
+/// batch norm poor statistics.
+fn batches(rows: usize, batch_size: usize) -> usize {
+    ((rows + batch_size / 2) / batch_size).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_nearly_as_asked() {
+        for (rows, batch_size, expected) in [
+            (10, 256, 1),
+            (375, 256, 1),
+            (384, 256, 2),
+            (600, 256, 2),
+            (20_000, 256, 78),
+            (5, 1, 5),
+        ] {
+            assert_eq!(batches(rows, batch_size), expected, "{rows} by {batch_size}");
+        }
     }
 }

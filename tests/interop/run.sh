@@ -17,6 +17,8 @@ venvs=${3:-${XDG_CACHE_HOME:-$HOME/.cache}/convminer/interop}
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 python=${PYTHON:-python3}
 status=0
+# Nothing is left in the checkout.
+export PYTHONDONTWRITEBYTECODE=1
 
 for requirements in "$here"/requirements-*.txt; do
     version=$(basename "$requirements" .txt)

@@ -95,7 +95,7 @@ proptest! {
         let table = table::read(&path, LabelMode::Ignored).unwrap();
 
         prop_assert_eq!(table.conversations.len(), requests.len());
-        let scaler = Scaler::fit(&table.conversations);
+        let scaler = Scaler::fit(&table.conversations.iter().collect::<Vec<_>>());
         let bulk = scaler.rows(&table.conversations);
         for (index, (from_table, from_request)) in
             table.conversations.iter().zip(&requests).enumerate()

@@ -3,6 +3,7 @@
 mod axon;
 mod cli;
 mod features;
+mod serve;
 mod support;
 mod table;
 mod train;

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -27,4 +28,44 @@ pub(crate) fn transcript(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     )
+}
+
+/// The stdout of a command that must succeed.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", transcript(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// stderr of a command that must fail with exit code 2.
+pub(crate) fn fail(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", transcript(&output));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Writes generated conversations.
+pub(crate) fn generate(folder: &Path, challenge: &str, rows: usize, seed: u64, out: &str) {
+    let arguments =
+        format!("generate --challenge {challenge} --rows {rows} --seed {seed} --out {out}");
+    succeed(convminer(folder).args(arguments.split(' ')));
+}
+
+/// Settings with which training takes a moment, and still learns.
+pub(crate) const QUICK: &str = "
+[classifier]
+epochs = 8
+first_units = 32
+second_units = 16
+[regressor]
+epochs = 8
+first_units = 32
+second_units = 16
+";
+
+/// Trains with the quick settings and returns the table of results.
+pub(crate) fn train(folder: &Path, data: &str, out: &str) -> String {
+    fs::write(folder.join("quick.toml"), QUICK).unwrap();
+    let arguments = format!("train --data {data} --config quick.toml --out {out} --device cpu");
+    succeed(convminer(folder).args(arguments.split(' ')))
 }

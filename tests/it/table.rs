@@ -209,6 +209,8 @@ fn labels_in_every_type() {
             column("t", [Some("62"), None, Some("NaN")]),
             "Python's words",
         ),
+        (column("conversion_happened", [1_u8, 0, 0]), column("t", [62_i16, -1, -1]), "narrow"),
+        (column("conversion_happened", [1_i8, 0, 0]), column("t", [62_u16, 0, 0]), "narrow too"),
     ] {
         let columns = vec![
             column("message_ratio", [1.0, 2.0, 3.0]),

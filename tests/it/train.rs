@@ -1,52 +1,12 @@
 //! From a table to a checkpoint and its answers, through the program.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{convminer, transcript};
-
-/// Settings with which training takes a moment, and still learns.
-const QUICK: &str = "
-[classifier]
-epochs = 8
-first_units = 32
-second_units = 16
-[regressor]
-epochs = 8
-first_units = 32
-second_units = 16
-";
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", transcript(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// stderr of a command that must fail with exit code 2.
-fn fail(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", transcript(&output));
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn generate(folder: &Path, challenge: &str, rows: usize, seed: u64, out: &str) {
-    let (rows, seed) = (rows.to_string(), seed.to_string());
-    succeed(convminer(folder).args([
-        "generate", "--challenge", challenge, "--rows", &rows, "--seed", &seed, "--out", out,
-    ]));
-}
-
-fn train(folder: &Path, data: &str, out: &str) -> String {
-    fs::write(folder.join("quick.toml"), QUICK).unwrap();
-    succeed(convminer(folder).args([
-        "train", "--data", data, "--config", "quick.toml", "--out", out, "--device", "cpu",
-    ]))
-}
+use crate::support::{QUICK, convminer, fail, generate, succeed, train, transcript};
 
 #[test]
 fn the_whole_way() {
@@ -61,7 +21,12 @@ fn the_whole_way() {
 
     // Evaluated by name and as the latest one, the result is the same, and it has learned.
     let by_name = succeed(convminer(folder).args([
-        "evaluate", "--data", "test.csv", "--checkpoint", "checkpoints/one", "--json",
+        "evaluate",
+        "--data",
+        "test.csv",
+        "--checkpoint",
+        "checkpoints/one",
+        "--json",
     ]));
     let latest = succeed(convminer(folder).args(["evaluate", "--data", "test.csv", "--json"]));
     assert_eq!(by_name, latest);
@@ -73,7 +38,12 @@ fn the_whole_way() {
     assert!(reward("miner") < reward("oracle"), "{by_name}");
     // The longest timeout, so the least lost to the 0.05 s.
     let api = succeed(convminer(folder).args([
-        "evaluate", "--data", "test.csv", "--reward-spec", "api", "--json",
+        "evaluate",
+        "--data",
+        "test.csv",
+        "--reward-spec",
+        "api",
+        "--json",
     ]));
     let api: Value = serde_json::from_str(&api).unwrap();
     assert!(api["oracle"]["mean_reward"].as_f64().unwrap() > reward("oracle"));
@@ -85,7 +55,8 @@ fn the_whole_way() {
         .map(|line| line.splitn(42, ',').take(41).collect::<Vec<_>>().join(","))
         .collect();
     fs::write(folder.join("unlabelled.csv"), unlabelled.join("\n") + "\n").unwrap();
-    let stdout = succeed(convminer(folder).args(["predict", "--data", "unlabelled.csv", "--out", "-"]));
+    let stdout =
+        succeed(convminer(folder).args(["predict", "--data", "unlabelled.csv", "--out", "-"]));
     succeed(convminer(folder).args(["predict", "--data", "test.csv", "--out", "answers.csv"]));
     assert_eq!(fs::read_to_string(folder.join("answers.csv")).unwrap(), stdout);
     succeed(convminer(folder).args(["predict", "--data", "test.csv", "--out", "answers.parquet"]));
@@ -146,8 +117,18 @@ fn the_reward_loss_learns_too() {
     generate(folder, "rule", 2000, 1, "train.ndjson");
     fs::write(folder.join("quick.toml"), QUICK).unwrap();
     let report = succeed(convminer(folder).args([
-        "train", "--data", "train.ndjson", "--config", "quick.toml", "--out", "a", "--json",
-        "--loss", "reward", "--time-loss", "huber",
+        "train",
+        "--data",
+        "train.ndjson",
+        "--config",
+        "quick.toml",
+        "--out",
+        "a",
+        "--json",
+        "--loss",
+        "reward",
+        "--time-loss",
+        "huber",
     ]));
     let report: Value = serde_json::from_str(&report).unwrap();
     let reward = |name: &str| report["evaluation"][name]["mean_reward"].as_f64().unwrap();
@@ -170,12 +151,36 @@ fn one_class_only_gives_the_baseline() {
     assert!(output.status.success(), "{}", transcript(&output));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("no network was trained"), "{stderr}");
-    let answers = succeed(convminer(folder).args([
-        "predict", "--data", "yes.csv", "--checkpoint", "a",
-    ]));
+    let answers =
+        succeed(convminer(folder).args(["predict", "--data", "yes.csv", "--checkpoint", "a"]));
     // 32 of 32 training rows converted: (32 + 0.5) / (32 + 1), and the best constant is 51 s.
     let first = answers.lines().nth(1).unwrap();
     assert!(first.starts_with("s0,1,51.0,0.98484"), "{first}");
+}
+
+/// A time in milliseconds by mistake, and a cell of nonsense: the other rows still teach.
+#[test]
+fn one_absurd_row_does_not_ruin_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "rule", 3000, 1, "clean.csv");
+    generate(folder, "rule", 1000, 2, "test.csv");
+    let text = fs::read_to_string(folder.join("clean.csv")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let row = lines.iter().position(|line| line.contains(",1,") && !line.contains("-1")).unwrap();
+    let mut cells: Vec<&str> = lines[row].split(',').collect();
+    (cells[1], cells[42]) = ("1e9", "1e12");
+    lines[row] = cells.join(",");
+    fs::write(folder.join("absurd.csv"), lines.join("\n") + "\n").unwrap();
+    let reward = |data: &str| {
+        train(folder, &format!("{data}.csv"), data);
+        let arguments = format!("evaluate --data test.csv --checkpoint {data} --json");
+        let scores = succeed(convminer(folder).args(arguments.split(' ')));
+        let scores: Value = serde_json::from_str(&scores).unwrap();
+        scores["miner"]["mean_reward"].as_f64().unwrap()
+    };
+    let (clean, absurd) = (reward("clean"), reward("absurd"));
+    assert!(absurd > clean - 0.01, "{absurd} with an absurd row, {clean} without");
 }
 
 #[test]
@@ -204,15 +209,21 @@ fn refused_before_the_work() {
     for (arguments, expected) in [
         ("train --data none.parquet", "`none.parquet`: no such file"),
         ("train --data a.parquet --out taken", "`taken` exists already"),
-        ("train --data nine.csv", "expected at least 10 labelled rows to train on, but there are 9"),
+        (
+            "train --data nine.csv",
+            "expected at least 10 labelled rows to train on, but there are 9",
+        ),
         ("train --data a.parquet --valid-fraction 0.7", "valid_fraction should be in 0.05..=0.5"),
-        ("train --data a.parquet --lr 0", "classifier.learning_rate should be in 0..1"),
+        ("train --data a.parquet --lr 0", "classifier.learning_rate should be above 0"),
         ("train --data a.parquet --config bad.toml", "unknown field `epoch`"),
         ("train --data a.parquet --loss hinge", "hinge"),
         ("train --data a.parquet --reward-spec mian", "mian"),
         ("train --data a.parquet --device gpu", "gpu"),
         ("evaluate --data a.parquet", "no checkpoint in `checkpoints`"),
         ("inspect taken", "`taken` is not a checkpoint"),
+        ("train --data a.parquet --out checkpoints/latest", "is no name for a checkpoint"),
+        ("predict --data a.parquet --out a.parquet", "are the same file"),
+        ("predict --data a.parquet --out no/x.csv", "which is no folder"),
         ("predict --data a.parquet --out x.txt", "expected --out to end in .csv or .parquet"),
     ] {
         let stderr = fail(convminer(folder).args(arguments.split(' ')));
@@ -255,23 +266,44 @@ fn an_interrupted_stage_keeps_what_it_has() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // The stage says nothing without a terminal until it ends, so give it a moment, and ask again
-    // if the signal came before anybody listened.
+    let log = || fs::read_to_string(folder.join("log")).unwrap();
     let started = Instant::now();
-    let status = loop {
-        std::thread::sleep(Duration::from_secs(2));
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(started.elapsed() < Duration::from_secs(120), "it did not stop");
-        let log = fs::read_to_string(folder.join("log")).unwrap();
-        if !log.contains("interrupted") {
-            Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        }
-    };
-    let log = fs::read_to_string(folder.join("log")).unwrap();
-    assert!(status.success(), "{log}");
-    assert!(log.contains("(interrupted), kept epoch"), "{log}");
-    assert!(log.contains("regressor"), "{log}");
+    while !log().contains("classifier: 1600 rows, at most 1000000 epochs") {
+        assert!(started.elapsed() < Duration::from_secs(60), "it did not start: {}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Time for some of the epochs, each of which takes a fraction of it.
+    std::thread::sleep(Duration::from_secs(3));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{}", log());
+    assert!(log().contains("(interrupted), kept epoch"), "{}", log());
+    assert!(log().contains("regressor"), "{}", log());
     succeed(convminer(folder).args(["inspect", "a"]));
+}
+
+/// `cargo test --release --features ndarray ndarray`
+#[cfg(feature = "ndarray")]
+#[test]
+fn ndarray_trains_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "rule", 3000, 1, "train.parquet");
+    generate(folder, "rule", 1000, 2, "test.parquet");
+    fs::write(folder.join("quick.toml"), QUICK).unwrap();
+    succeed(
+        convminer(folder).args(
+            "train --data train.parquet --config quick.toml --out checkpoints/a --device ndarray"
+                .split(' '),
+        ),
+    );
+    let scores = |device: &str| -> Value {
+        let arguments = format!("evaluate --data test.parquet --json --device {device}");
+        serde_json::from_str(&succeed(convminer(folder).args(arguments.split(' ')))).unwrap()
+    };
+    let (ndarray, flex) = (scores("ndarray"), scores("cpu"));
+    let reward = |scores: &Value, name: &str| scores[name]["mean_reward"].as_f64().unwrap();
+    assert!(reward(&ndarray, "miner") > reward(&ndarray, "baseline") + 0.05, "{ndarray}");
+    // The same weights answer the same on both devices.
+    assert!((reward(&ndarray, "miner") - reward(&flex, "miner")).abs() < 1e-4);
 }

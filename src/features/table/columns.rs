@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::TableError;
+use crate::nearest::distance;
 use crate::subnet::schema::{
     Column, FEATURES, LABEL_CONVERTED, LABEL_TIME_SECONDS, SESSION_ID, index_of,
 };
@@ -106,7 +107,7 @@ impl Columns {
 /// The name most like `wanted`, unless all of them are quite another word. Case and underscores do
 /// not count.
 fn nearest(wanted: &str, names: &[String]) -> Option<String> {
-    let plain = |name: &str| -> Vec<char> {
+    let plain = |name: &str| -> String {
         name.chars()
             .filter(|letter| letter.is_alphanumeric())
             .flat_map(char::to_lowercase)
@@ -116,24 +117,10 @@ fn nearest(wanted: &str, names: &[String]) -> Option<String> {
     names
         .iter()
         .filter(|name| index_of(name).is_none())
-        .map(|name| (edits(&target, &plain(name)), name))
-        .filter(|(edits, _)| edits * 2 < target.len())
-        .min_by_key(|(edits, _)| *edits)
+        .map(|name| (distance(&target, &plain(name)), name))
+        .filter(|(distance, _)| distance * 2 < target.len())
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name.clone())
-}
-
-/// How many letters must be inserted, removed or replaced to make one word of the other.
-fn edits(from: &[char], to: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -187,8 +174,5 @@ mod tests {
         ] {
             assert_eq!(nearest("conversion_happened", &found).as_deref(), expected);
         }
-        let word = |text: &str| text.chars().collect::<Vec<_>>();
-        assert_eq!(edits(&word("kitten"), &word("sitting")), 3);
-        assert_eq!(edits(&word(""), &word("abc")), 3);
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn unsupported(builder: &Builder, name: &str, found: String) -> Table
 }
 
 /// Whether a column of this type can be read. Polars would refuse the other types of the list with
-/// a panic or without the column's name: it is built without the smaller integers and decimals.
+/// a panic or without the column's name: it is built without 128-bit integers, half floats and decimals.
 pub(super) fn is_supported(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Arrow;
     match dtype {
@@ -41,8 +41,12 @@ pub(super) fn is_supported(dtype: &ArrowDataType) -> bool {
             other,
             Arrow::Null
                 | Arrow::Boolean
+                | Arrow::Int8
+                | Arrow::Int16
                 | Arrow::Int32
                 | Arrow::Int64
+                | Arrow::UInt8
+                | Arrow::UInt16
                 | Arrow::UInt32
                 | Arrow::UInt64
                 | Arrow::Float32

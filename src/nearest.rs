@@ -2,7 +2,7 @@
 
 /// The candidate that takes the fewest slips of the keyboard to become `name`, if it is near enough
 /// to be what was meant.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -17,7 +17,7 @@ pub(super) fn nearest<'a>(
 
 /// How many insertions, deletions, replacements and swaps of neighbours lead from one text to the
 /// other (optimal string alignment).
-fn distance(from: &str, to: &str) -> usize {
+pub(crate) fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().collect();
     let mut before_last = vec![0; to.len() + 1];

@@ -1,0 +1,116 @@
+//! A miner and its caller as two processes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{convminer, fail, generate, succeed, train};
+
+/// A running `convminer serve`, ended with the test.
+struct Miner {
+    child: Child,
+    listening: String,
+    hotkey: String,
+}
+
+impl Miner {
+    fn start(folder: &Path, arguments: &[&str]) -> Miner {
+        let mut child = convminer(folder)
+            // No wallet of whoever runs the tests.
+            .env("HOME", folder)
+            .args(["serve", "--axon.port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.join("serve.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!("not ready: {}", fs::read_to_string(folder.join("serve.log")).unwrap())
+        });
+        let text = |key: &str| ready[key].as_str().unwrap().to_owned();
+        Miner { child, listening: text("listening"), hotkey: text("hotkey") }
+    }
+
+    fn query(&self, folder: &Path, data: &str) -> Command {
+        let mut command = convminer(folder);
+        command.env("HOME", folder).args(["query", "--axon", &self.listening]);
+        command.args(["--hotkey", &self.hotkey, "--data", data, "--json"]);
+        command
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn asked_over_the_network_it_answers_as_predict_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "noisy", 1500, 1, "train.parquet");
+    generate(folder, "noisy", 40, 2, "ask.parquet");
+    train(folder, "train.parquet", "checkpoints/a");
+    let mut miner = Miner::start(folder, &["--allow-unregistered"]);
+    assert!(miner.listening.starts_with("127.0.0.1:"), "a development key must stay on loopback");
+
+    let asked = succeed(&mut miner.query(folder, "ask.parquet"));
+    let predicted = succeed(convminer(folder).args(["predict", "--data", "ask.parquet"]));
+    let answers: Vec<Value> = asked.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let answers: Vec<&Value> = answers.iter().filter(|a| a.get("session_id").is_some()).collect();
+    assert_eq!(answers.len(), 40, "{asked}");
+    for (answer, line) in answers.iter().zip(predicted.lines().skip(1)) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(answer["session_id"], cells[0]);
+        assert_eq!(answer["conversion_happened"].to_string(), cells[1]);
+        for (key, cell) in [("time_to_conversion_seconds", 2), ("confidence", 3)] {
+            let (found, expected) =
+                (answer[key].as_f64().unwrap(), cells[cell].parse::<f64>().unwrap());
+            assert!((found - expected).abs() < 1e-4 * expected.abs(), "{key}: {answer} {line}");
+        }
+    }
+
+    Command::new("kill").args(["-TERM", &miner.child.id().to_string()]).status().unwrap();
+    assert!(miner.child.wait().unwrap().success());
+    let log = fs::read_to_string(folder.join("serve.log")).unwrap();
+    assert!(log.contains("DEVELOPMENT KEY"), "{log}");
+    assert!(log.contains("stopped"), "{log}");
+}
+
+#[test]
+fn nobody_may_call_a_miner_that_knows_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "rule", 60, 1, "train.csv");
+    train(folder, "train.csv", "checkpoints/a");
+    let miner = Miner::start(folder, &[]);
+    let output = miner.query(folder, "train.csv").args(["--limit", "1"]).output().unwrap();
+    assert!(!output.status.success());
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains("403"), "{text}");
+    let log = fs::read_to_string(folder.join("serve.log")).unwrap();
+    assert!(log.contains("every caller is refused with 403"), "{log}");
+}
+
+#[test]
+fn a_wallet_that_was_named_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "rule", 60, 1, "train.csv");
+    train(folder, "train.csv", "checkpoints/a");
+    let stderr =
+        fail(convminer(folder).args(["serve", "--wallet.path", "none", "--axon.port", "0"]));
+    assert!(stderr.contains("none/default/hotkeys/default"), "{stderr}");
+}
