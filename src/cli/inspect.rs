@@ -96,7 +96,7 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
         (
             if predictor.calibration.bins.is_empty() { "held out" } else { "uncalibrated" },
             format!(
-                "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {} on held-out rows",
+                "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {}",
                 metric("accuracy"),
                 metric("auc"),
                 metric("log_loss"),

@@ -152,7 +152,7 @@ impl TrainConfig {
         // Then laid over the defaults: the two stages differ in theirs, which serde's defaults of
         // one struct cannot say.
         let mut settings = toml::Table::try_from(TrainConfig::default())
-            .map_err(|error| <toml::de::Error as serde::de::Error>::custom(error))?;
+            .map_err(<toml::de::Error as serde::de::Error>::custom)?;
         lay_over(&mut settings, toml::from_str(text)?);
         settings.try_into()
     }
