@@ -7,7 +7,9 @@
 //! latest                      the name of the checkpoint that is served by default
 //! ```
 
-use std::collections::BTreeMap;
+mod error;
+mod manifest;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,12 +22,15 @@ use sha2::{Digest, Sha256};
 use super::baseline::Baseline;
 use super::calibration::Calibration;
 use super::decision::Decision;
-use super::networks::{Networks, NetworksConfig, WeightsError};
+use super::networks::Networks;
 use super::predictor::Predictor;
 use crate::features::engineer::{input_hash, input_names};
 use crate::features::scaler::Scaler;
 use crate::files;
 use crate::subnet::reward::{ClassWeights, RewardSpec};
+
+pub use error::CheckpointError;
+pub use manifest::{ClassWeightsRecord, DataRecord, InputsRecord, Manifest};
 
 /// The version of the folder's format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -39,179 +44,7 @@ const BASELINE: &str = "baseline.json";
 const CALIBRATION: &str = "calibration.json";
 const DECISION: &str = "decision.json";
 
-/// What a checkpoint is and what it was made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The format of the folder.
-    pub format_version: u32,
-    /// The version of convminer that made it.
-    pub crate_version: String,
-    /// When it was made, RFC 3339 in UTC.
-    pub created: String,
-    /// The inputs that its networks take.
-    pub inputs: InputsRecord,
-    /// The shapes of its networks; none where the rows had one class only.
-    pub networks: Option<NetworksConfig>,
-    /// How many numbers each network holds, the batch norm's running statistics among them.
-    pub parameters: BTreeMap<String, usize>,
-    /// The reward that its decision maximises: a name of [`RewardSpec::ALL`].
-    pub reward_spec: String,
-    /// The class weights that its decision reckons with.
-    pub class_weights: ClassWeightsRecord,
-    /// The seed of everything random in its training.
-    pub seed: u64,
-    /// The device that it was trained on.
-    pub device: String,
-    /// The training configuration, as it was resolved.
-    pub training: serde_json::Value,
-    /// The data that it learned from.
-    pub data: DataRecord,
-    /// How it did on the rows that no network was trained on.
-    pub metrics: serde_json::Value,
-    /// SHA-256 of the files that never change after training, by name.
-    pub files: BTreeMap<String, String>,
-}
-
-/// The inputs of a checkpoint's networks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputsRecord {
-    /// [`input_hash`] of the program that made it.
-    pub hash: String,
-    /// Their names, in order.
-    pub names: Vec<String>,
-}
-
-/// Class weights as a manifest writes them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ClassWeightsRecord {
-    /// Of a conversation that converts.
-    pub positive: f64,
-    /// Of one that does not.
-    pub negative: f64,
-}
-
-/// The data that a checkpoint learned from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataRecord {
-    /// The file's name, without its folder.
-    pub file: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// Rows that were used.
-    pub rows: usize,
-    /// How many of them converted.
-    pub converted: usize,
-    /// Rows that no network was trained on.
-    pub validation_rows: usize,
-}
-
-/// Why a checkpoint cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// There is no such folder, or nothing in it that makes it a checkpoint.
-    #[error("`{}` is not a checkpoint: it has no {MANIFEST}", path.display())]
-    NotACheckpoint {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// No checkpoint was named, and none is the latest.
-    #[error("no checkpoint in `{}`: there is no file `{LATEST}` that names one", root.display())]
-    NoLatest {
-        /// The folder of checkpoints.
-        root: PathBuf,
-    },
-    /// Nothing can have this name.
-    #[error("`{}` is no name for a checkpoint", path.display())]
-    NoName {
-        /// What was given.
-        path: PathBuf,
-    },
-    /// The name is taken.
-    #[error("`{}` exists already", path.display())]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file could not be read or written.
-    #[error("cannot {doing} `{}`", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("`{}` is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It was made by a newer or much older program.
-    #[error("`{}` has format {found}, but this program reads format {FORMAT_VERSION}", path.display())]
-    Format {
-        /// The folder.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// It was trained on other inputs than this program makes.
-    #[error("`{}` was trained on other inputs than this program makes: {difference}", path.display())]
-    Inputs {
-        /// The folder.
-        path: PathBuf,
-        /// The first difference, by name.
-        difference: String,
-    },
-    /// Its weights are not of its networks.
-    #[error("cannot load the networks of `{}`", path.display())]
-    Weights {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong.
-        source: WeightsError,
-    },
-}
-
 type Result<T> = std::result::Result<T, CheckpointError>;
-
-impl Manifest {
-    /// Records what a predictor is. The caller fills in how it came about.
-    pub fn of(predictor: &Predictor, networks: Option<NetworksConfig>) -> Manifest {
-        let mut parameters = BTreeMap::new();
-        if let Some((trained, _)) = &predictor.networks {
-            let (classifier, regressor) = trained.parameters();
-            parameters.insert("classifier".to_owned(), classifier);
-            parameters.extend(regressor.map(|count| ("regressor".to_owned(), count)));
-        }
-        let ClassWeights { positive, negative } = predictor.class_weights;
-        Manifest {
-            format_version: FORMAT_VERSION,
-            crate_version: env!("CARGO_PKG_VERSION").to_owned(),
-            created: String::new(),
-            inputs: InputsRecord { hash: input_hash().to_owned(), names: input_names().to_vec() },
-            networks,
-            parameters,
-            reward_spec: predictor.spec.name.to_owned(),
-            class_weights: ClassWeightsRecord { positive, negative },
-            seed: 0,
-            device: String::new(),
-            training: serde_json::Value::Null,
-            data: DataRecord {
-                file: String::new(),
-                sha256: String::new(),
-                rows: 0,
-                converted: 0,
-                validation_rows: 0,
-            },
-            metrics: serde_json::Value::Null,
-            files: BTreeMap::new(),
-        }
-    }
-}
 
 /// Writes a checkpoint under a hidden name, and gives it its own when all of it is on the disk.
 ///
@@ -464,7 +297,7 @@ mod tests {
     use crate::model::Model;
     use crate::model::decision::Rule;
     use crate::model::mlp::MlpConfig;
-    use crate::model::networks::RegressorConfig;
+    use crate::model::networks::{NetworksConfig, RegressorConfig};
 
     fn sample() -> (Predictor, Manifest) {
         let device = Device::flex();

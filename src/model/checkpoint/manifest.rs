@@ -1,0 +1,112 @@
+//! What a checkpoint says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::FORMAT_VERSION;
+use crate::features::engineer::{input_hash, input_names};
+use crate::model::networks::NetworksConfig;
+use crate::model::predictor::Predictor;
+use crate::subnet::reward::ClassWeights;
+
+/// What a checkpoint is and what it was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of the folder.
+    pub format_version: u32,
+    /// The version of convminer that made it.
+    pub crate_version: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub created: String,
+    /// The inputs that its networks take.
+    pub inputs: InputsRecord,
+    /// The shapes of its networks; none where the rows had one class only.
+    pub networks: Option<NetworksConfig>,
+    /// How many numbers each network holds, the batch norm's running statistics among them.
+    pub parameters: BTreeMap<String, usize>,
+    /// The reward that its decision maximises: a name of [`RewardSpec::ALL`].
+    pub reward_spec: String,
+    /// The class weights that its decision reckons with.
+    pub class_weights: ClassWeightsRecord,
+    /// The seed of everything random in its training.
+    pub seed: u64,
+    /// The device that it was trained on.
+    pub device: String,
+    /// The training configuration, as it was resolved.
+    pub training: serde_json::Value,
+    /// The data that it learned from.
+    pub data: DataRecord,
+    /// How it did on the rows that no network was trained on.
+    pub metrics: serde_json::Value,
+    /// SHA-256 of the files that never change after training, by name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The inputs of a checkpoint's networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputsRecord {
+    /// [`input_hash`] of the program that made it.
+    pub hash: String,
+    /// Their names, in order.
+    pub names: Vec<String>,
+}
+
+/// Class weights as a manifest writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassWeightsRecord {
+    /// Of a conversation that converts.
+    pub positive: f64,
+    /// Of one that does not.
+    pub negative: f64,
+}
+
+/// The data that a checkpoint learned from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Rows that were used.
+    pub rows: usize,
+    /// How many of them converted.
+    pub converted: usize,
+    /// Rows that no network was trained on.
+    pub validation_rows: usize,
+}
+
+impl Manifest {
+    /// Records what a predictor is. The caller fills in how it came about.
+    pub fn of(predictor: &Predictor, networks: Option<NetworksConfig>) -> Manifest {
+        let mut parameters = BTreeMap::new();
+        if let Some((trained, _)) = &predictor.networks {
+            let (classifier, regressor) = trained.parameters();
+            parameters.insert("classifier".to_owned(), classifier);
+            parameters.extend(regressor.map(|count| ("regressor".to_owned(), count)));
+        }
+        let ClassWeights { positive, negative } = predictor.class_weights;
+        Manifest {
+            format_version: FORMAT_VERSION,
+            crate_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: String::new(),
+            inputs: InputsRecord { hash: input_hash().to_owned(), names: input_names().to_vec() },
+            networks,
+            parameters,
+            reward_spec: predictor.spec.name.to_owned(),
+            class_weights: ClassWeightsRecord { positive, negative },
+            seed: 0,
+            device: String::new(),
+            training: serde_json::Value::Null,
+            data: DataRecord {
+                file: String::new(),
+                sha256: String::new(),
+                rows: 0,
+                converted: 0,
+                validation_rows: 0,
+            },
+            metrics: serde_json::Value::Null,
+            files: BTreeMap::new(),
+        }
+    }
+}
