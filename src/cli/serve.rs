@@ -83,7 +83,8 @@ impl WalletArgs {
             hotkey: wallet_hotkey.clone().unwrap_or(default.hotkey),
         };
         let file = location.hotkey_file();
-        if !named && !file.exists() {
+        // Only where there is none for certain: a wallet that may not be looked at is one.
+        if !named && matches!(file.try_exists(), Ok(false)) {
             return Ok(None);
         }
         match wallet::read_hotkey(&file) {
@@ -150,7 +151,10 @@ async fn listen(
         "hotkey": hotkey,
         "checkpoint": checkpoint.display().to_string(),
     });
-    printer.out(ready)?;
+    // A miner goes on when nobody reads its output.
+    if let Err(error) = printer.out(ready) {
+        tracing::warn!(%error, "nobody was told that the miner is ready");
+    }
     Ok(serve(listener, config, model, stop).await?)
 }
 
@@ -206,6 +210,15 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => (),
             _ = terminate.recv() => (),
         }
+        // Who asks again does not want to wait for what is in flight.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
+            // What a shell expects of a program that SIGINT ended.
+            std::process::exit(130);
+        });
     })
 }
 

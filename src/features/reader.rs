@@ -2,7 +2,9 @@
 //!
 //! Validators write them with Python's `json`, from rows of a table: names in either spelling,
 //! numbers as numbers or as text, and the bare tokens `NaN` and `Infinity`. Nothing of that is
-//! an error. A value that cannot be read is missing, and said so.
+//! an error. A value that cannot be read is missing, and said so. What is no JSON at all is refused,
+//! and so is what jiter does not take for JSON: escapes that are no Unicode (lone surrogates),
+//! numbers of thousands of digits, and nesting beyond 200 levels.
 
 use std::fmt;
 
@@ -132,8 +134,7 @@ fn read_number(json: &mut Jiter<'_>) -> Result<Result<Option<f64>, String>, Jite
             parse_text(text).map_err(|_| shorten(&format!("{text:?}")))
         }
         Peek::Array | Peek::Object => json.known_skip(peek).map(|()| Err(kind_of(peek).into()))?,
-        // Parsed here because jiter refuses integers beyond 64 bits, and no number of a feature
-        // may fail the whole request.
+        // Parsed here because jiter refuses integers beyond 64 bits, which Python writes.
         _ => {
             let digits = json.known_number_bytes(peek)?;
             let number = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());

@@ -1,6 +1,7 @@
 //! The way of a request: headers, caller, signature, body, model, answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,6 +49,8 @@ struct AxonState {
     clock: Arc<dyn Clock>,
     body_limit_bytes: usize,
     max_timeout_seconds: f64,
+    /// Requests that have come whole and have no answer yet.
+    in_flight: AtomicUsize,
 }
 
 impl std::fmt::Debug for AxonState {
@@ -82,6 +85,7 @@ impl Axon {
             clock: config.clock,
             body_limit_bytes: config.body_limit_bytes,
             max_timeout_seconds,
+            in_flight: AtomicUsize::new(0),
         };
         Ok(Axon { state: Arc::new(state), model })
     }
@@ -92,6 +96,11 @@ impl Axon {
             .route(&format!("/{SYNAPSE_NAME}"), post(handle).fallback(wrong_method))
             .fallback(unknown_synapse)
             .with_state(Arc::clone(&self.state))
+    }
+
+    /// How many requests have come whole and have no answer yet.
+    pub fn in_flight(&self) -> usize {
+        self.state.in_flight.load(Ordering::Relaxed)
     }
 
     /// Answers what waits for the model and ends its thread. Whether that was done within `limit`.
@@ -140,6 +149,7 @@ impl AxonState {
         let body = tokio::time::timeout_at(deadline, self.read(&parts.headers, body))
             .await
             .map_err(|_| Refusal::Timeout { seconds })??;
+        let _in_flight = Counted::new(&self.in_flight);
 
         let mut synapse = ConversionSynapse::parse(&body)?;
         let reading = reader::read(synapse.features())?;
@@ -196,6 +206,22 @@ impl AxonState {
         let echoed = if matches!(refusal, Refusal::Headers(_)) { &empty } else { &parts.headers };
         let headers = self.identity.common(echoed, started.elapsed().as_secs_f64());
         (headers, refusal).into_response()
+    }
+}
+
+/// Counts while it lives, however the request ends.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -140,6 +140,11 @@ impl Dendrite {
         if status != 200 {
             return Err(AskError::Refused { status, message: message_of(&body) });
         }
+        // The reference client takes the status from here, and counts all else as failed.
+        let name = format!("{AXON_PREFIX}status_code");
+        if headers.get(&name).is_none_or(|code| code != "200") {
+            return Err(AskError::Header { name });
+        }
         let signed = self.is_signed(target, &headers)?;
         let answer = ConversionSynapse::parse(&body)?.prediction()?.answer();
         Ok(Reply { answer, signed, elapsed })
@@ -268,10 +273,12 @@ fn message_of(body: &[u8]) -> String {
     struct Wire {
         message: String,
     }
-    match serde_json::from_slice::<Wire>(body) {
+    let message = match serde_json::from_slice::<Wire>(body) {
         Ok(wire) => wire.message,
-        Err(_) => String::from_utf8_lossy(body).chars().take(200).collect(),
-    }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    // It is printed: a stranger's text must neither be long nor steer the terminal.
+    message.chars().take(200).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]

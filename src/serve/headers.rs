@@ -90,7 +90,12 @@ fn whole<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Heade
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, HeaderError> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if let Some(second) = values.next() {
+        // Which of them was signed, and which goes back, must not be a matter of taste.
+        return Err(error(name, "given once", &String::from_utf8_lossy(second.as_bytes())));
+    }
     match value.to_str() {
         Ok(value) => Ok(Some(value)),
         Err(_) => Err(error(name, "ASCII text", &String::from_utf8_lossy(value.as_bytes()))),

@@ -84,7 +84,8 @@ pub async fn serve(
     };
     let in_time = tokio::select! {
         result = server => result.map(|()| true).map_err(ServeError::Listener)?,
-        () = too_late => false,
+        // Whoever holds a connection open without a whole request is nobody to wait for.
+        () = too_late => axon.in_flight() == 0,
     };
     let model_ended = axon.stop(limit).await;
     let slow = |what| ServeError::SlowStop { seconds: limit.as_secs_f64(), what };

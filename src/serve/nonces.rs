@@ -20,7 +20,8 @@ const PRUNE_EVERY_NS: u64 = 10 * SECOND_NS;
 pub struct NonceLimits {
     /// The longest timeout that a client is granted.
     pub max_timeout_seconds: f64,
-    /// How many hotkeys are kept. A subnet has 256; more come only when anybody may call.
+    /// How many hotkeys are kept; others are refused until one of them was silent for long enough.
+    /// A subnet has 256; more come only when anybody may call.
     pub hotkeys: usize,
     /// How many instances of one hotkey are kept. A validator that makes a client a request uses a
     /// new UUID each time.
@@ -29,7 +30,7 @@ pub struct NonceLimits {
 
 impl Default for NonceLimits {
     fn default() -> Self {
-        NonceLimits { max_timeout_seconds: 120.0, hotkeys: 1024, uuids_per_hotkey: 256 }
+        NonceLimits { max_timeout_seconds: 120.0, hotkeys: 1024, uuids_per_hotkey: 1024 }
     }
 }
 
@@ -49,6 +50,12 @@ pub enum NonceError {
     /// The instance has already used this nonce or a later one.
     #[error("Nonce is too old, a newer one was last processed")]
     Replayed,
+    /// So many instances of the hotkey called that this one may have been forgotten.
+    #[error("Nonce may have been used: too many clients of this hotkey call at once")]
+    Forgotten,
+    /// So many hotkeys called that there is no room for another.
+    #[error("too many hotkeys call at once; try again later")]
+    Full,
     /// The caller's clock is far ahead.
     #[error("Nonce is {ahead_seconds:.0} seconds in the future; the clocks should agree")]
     Ahead {
@@ -80,16 +87,14 @@ pub struct Nonces {
 #[derive(Debug, Default)]
 struct Store {
     callers: HashMap<String, Caller>,
-    /// A first nonce must be newer than any that was forgotten for want of room: else what was
-    /// forgotten could be replayed.
-    floor: u64,
     pruned_at: u64,
 }
 
 #[derive(Debug, Default)]
 struct Caller {
     last: HashMap<String, u64>,
-    /// As [`Store::floor`], for the instances of this hotkey.
+    /// A first nonce must be newer than any that was forgotten for want of room: else what was
+    /// forgotten could be replayed.
     floor: u64,
 }
 
@@ -111,8 +116,7 @@ impl Nonces {
         // Again, for a copy of the same request may have been verified at the same time.
         self.judge(&store, claim, now_ns)?;
         store.prune(now_ns, self.oldest_that_matters(now_ns));
-        store.remember(claim, self.limits);
-        Ok(())
+        store.remember(claim, self.limits)
     }
 
     /// How many nonces are kept.
@@ -141,8 +145,8 @@ impl Nonces {
                 age_seconds: seconds(now - nonce),
             });
         }
-        let floor = caller.map_or(0, |caller| caller.floor).max(store.floor);
-        if nonce > floor { Ok(()) } else { Err(NonceError::Replayed) }
+        let floor = caller.map_or(0, |caller| caller.floor);
+        if nonce > floor { Ok(()) } else { Err(NonceError::Forgotten) }
     }
 
     fn allowed_ns(&self, timeout_seconds: f64) -> u64 {
@@ -173,31 +177,22 @@ impl Store {
         });
     }
 
-    fn remember(&mut self, claim: NonceClaim<'_>, limits: NonceLimits) {
+    fn remember(&mut self, claim: NonceClaim<'_>, limits: NonceLimits) -> Result<(), NonceError> {
+        // To forget a caller for a new one would need a floor for all, and then whoever may call
+        // could raise it above everybody's nonces.
         if !self.callers.contains_key(claim.hotkey) && self.callers.len() >= limits.hotkeys {
-            self.forget_the_longest_silent();
+            return Err(NonceError::Full);
         }
         let caller = self.callers.entry(claim.hotkey.to_owned()).or_default();
         if !caller.last.contains_key(claim.uuid) && caller.last.len() >= limits.uuids_per_hotkey {
             caller.forget_the_oldest();
         }
         caller.last.insert(claim.uuid.to_owned(), claim.nonce);
-    }
-
-    fn forget_the_longest_silent(&mut self) {
-        let silent = self.callers.iter().min_by_key(|(_, caller)| caller.newest());
-        if let Some((hotkey, newest)) = silent.map(|(key, caller)| (key.clone(), caller.newest())) {
-            self.callers.remove(&hotkey);
-            self.floor = self.floor.max(newest);
-        }
+        Ok(())
     }
 }
 
 impl Caller {
-    fn newest(&self) -> u64 {
-        self.last.values().copied().max().unwrap_or(0).max(self.floor)
-    }
-
     fn forget_the_oldest(&mut self) {
         let oldest = self.last.iter().min_by_key(|(_, nonce)| **nonce);
         if let Some((uuid, nonce)) = oldest.map(|(uuid, nonce)| (uuid.clone(), *nonce)) {
@@ -273,36 +268,36 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_stays_full_and_lets_nothing_be_replayed() {
-        let limits = NonceLimits { hotkeys: 3, uuids_per_hotkey: 4, ..NonceLimits::default() };
+    fn a_full_caller_stays_full_and_nothing_of_it_can_be_replayed() {
+        let limits = NonceLimits { uuids_per_hotkey: 4, ..NonceLimits::default() };
         let nonces = Nonces::new(limits);
-        let claims: Vec<(String, String, u64)> = (0..10)
-            .flat_map(|hotkey| (0..10).map(move |uuid| (hotkey, uuid)))
-            .map(|(hotkey, uuid)| {
-                (format!("5{hotkey}"), uuid.to_string(), NOW + hotkey * 10 + uuid)
-            })
-            .collect();
-        for (hotkey, uuid, nonce) in &claims {
-            nonces.accept(claim(hotkey, uuid, *nonce), NOW).unwrap();
-            assert!(nonces.len() <= 12);
+        let uuids: Vec<String> = (0..10).map(|uuid| uuid.to_string()).collect();
+        for (age, uuid) in (0..).zip(&uuids) {
+            nonces.accept(claim("5H", uuid, NOW + age), NOW).unwrap();
+            assert!(nonces.len() <= 4);
         }
-        assert_eq!(nonces.len(), 12);
-        for (hotkey, uuid, nonce) in &claims {
-            assert!(nonces.accept(claim(hotkey, uuid, *nonce), NOW).is_err(), "{hotkey} {uuid}");
+        for (age, uuid) in (0..).zip(&uuids) {
+            let expected = if age < 6 { NonceError::Forgotten } else { NonceError::Replayed };
+            assert_eq!(nonces.accept(claim("5H", uuid, NOW + age), NOW), Err(expected), "{uuid}");
         }
-        nonces.accept(claim("50", "0", NOW + 1000), NOW).unwrap();
+        nonces.accept(claim("5H", "0", NOW + 1000), NOW).unwrap();
+        // Another caller is not touched by that.
+        nonces.accept(claim("5I", "0", NOW), NOW).unwrap();
     }
 
     #[test]
-    fn callers_with_clocks_ahead_do_not_lock_others_out() {
+    fn a_flood_of_new_callers_does_not_lock_out_those_who_called() {
         let limits = NonceLimits { hotkeys: 3, ..NonceLimits::default() };
         let nonces = Nonces::new(limits);
-        for hotkey in ["5A", "5B"] {
-            nonces.accept(claim(hotkey, "a", NOW + 500 * SECOND_NS), NOW).unwrap();
+        nonces.accept(claim("5H", "a", NOW), NOW).unwrap();
+        for (hotkey, expected) in [("5X", Ok(())), ("5Y", Ok(())), ("5Z", Err(NonceError::Full))] {
+            let ahead = NOW + 599 * SECOND_NS;
+            assert_eq!(nonces.accept(claim(hotkey, "a", ahead), NOW), expected);
         }
-        for (position, hotkey) in ["5X", "5Y", "5X", "5Y"].into_iter().enumerate() {
-            let now = NOW + position as u64 + 1;
-            nonces.accept(claim(hotkey, "a", now), now).unwrap();
-        }
+        nonces.accept(claim("5H", "a", NOW + 1), NOW).unwrap();
+        nonces.accept(claim("5H", "b", NOW), NOW).unwrap();
+        // Room comes back with time: those who were silent are forgotten.
+        let later = NOW + 800 * SECOND_NS;
+        nonces.accept(claim("5Z", "a", later), later).unwrap();
     }
 }

@@ -1,13 +1,14 @@
 //! A miner and its caller as two processes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{convminer, fail, generate, succeed, train};
+use crate::support::{convminer, fail, generate, signal, succeed, train};
 
 /// A running `convminer serve`, ended with the test.
 struct Miner {
@@ -78,7 +79,7 @@ fn asked_over_the_network_it_answers_as_predict_does() {
         }
     }
 
-    Command::new("kill").args(["-TERM", &miner.child.id().to_string()]).status().unwrap();
+    signal(&miner.child, "TERM");
     assert!(miner.child.wait().unwrap().success());
     let log = fs::read_to_string(folder.join("serve.log")).unwrap();
     assert!(log.contains("DEVELOPMENT KEY"), "{log}");
@@ -102,6 +103,20 @@ fn nobody_may_call_a_miner_that_knows_nobody() {
     assert!(text.contains("403"), "{text}");
     let log = fs::read_to_string(folder.join("serve.log")).unwrap();
     assert!(log.contains("every caller is refused with 403"), "{log}");
+}
+
+/// Who connects and says nothing must not turn a stop into a failure.
+#[test]
+fn an_idle_connection_does_not_spoil_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "rule", 60, 1, "train.csv");
+    train(folder, "train.csv", "checkpoints/a");
+    let mut miner = Miner::start(folder, &["--allow-unregistered"]);
+    let mut stream = TcpStream::connect(&miner.listening).unwrap();
+    stream.write_all(b"POST /Conv").unwrap();
+    signal(&miner.child, "TERM");
+    assert!(miner.child.wait().unwrap().success());
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub(crate) fn fail(command: &mut Command) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// Sends a signal by the shell's own `kill`: the program of that name is not everywhere.
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
+    let command = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+}
+
 /// Writes generated conversations.
 pub(crate) fn generate(folder: &Path, challenge: &str, rows: usize, seed: u64, out: &str) {
     let arguments =

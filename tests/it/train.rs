@@ -1,12 +1,11 @@
 //! From a table to a checkpoint and its answers, through the program.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{QUICK, convminer, fail, generate, succeed, train, transcript};
+use crate::support::{QUICK, convminer, fail, generate, signal, succeed, train, transcript};
 
 #[test]
 fn the_whole_way() {
@@ -274,7 +273,7 @@ fn an_interrupted_stage_keeps_what_it_has() {
     }
     // Time for some of the epochs, each of which takes a fraction of it.
     std::thread::sleep(Duration::from_secs(3));
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    signal(&child, "INT");
     let status = child.wait().unwrap();
     assert!(status.success(), "{}", log());
     assert!(log().contains("(interrupted), kept epoch"), "{}", log());
