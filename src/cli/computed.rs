@@ -1,5 +1,11 @@
-//! Defaults that no flag states, because the room below the command line sets them.
+//! Values that no flag states, because the room below the command line sets them: its defaults, and
+//! a training configuration over them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Arg;
 use serde_json::Value;
 
 use super::flag;
@@ -14,9 +20,54 @@ pub(super) fn default_of(command: &str, name: &str) -> Option<String> {
         "train" => serde_json::to_value(TrainConfig::default()).ok()?,
         _ => return None,
     };
+    shown(&defaults, &key_of(name))
+}
+
+/// The training configuration of a file.
+#[derive(Debug)]
+pub(super) struct Training {
+    /// Where it was read from.
+    pub(super) path: PathBuf,
+    /// All of it.
+    pub(super) config: TrainConfig,
+    /// What the file itself says; the rest is the default.
+    stated: Value,
+}
+
+impl Training {
+    /// Reads the file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        let no_configuration = || format!("`{}` is no training configuration", path.display());
+        let config = TrainConfig::from_toml(&text).with_context(no_configuration)?;
+        let stated = toml::from_str(&text).with_context(no_configuration)?;
+        Ok(Training { path: path.to_owned(), config, stated })
+    }
+
+    /// The value of a flag's setting, if the file says it of any stage. A stage of which it does
+    /// not say it has the default.
+    pub(super) fn value(&self, arg: &Arg) -> Option<String> {
+        let key = key_of(flag::name(arg));
+        shown(&self.stated, &key)?;
+        shown(&serde_json::to_value(&self.config).ok()?, &key)
+    }
+}
+
+/// Why a training configuration was not read, in a few words.
+pub(super) fn reason(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<toml::de::Error>() {
+        // All of it would be lines with a picture of the file.
+        Some(error) => error.message().to_owned(),
+        None => error.root_cause().to_string(),
+    }
+}
+
+/// The key that a flag goes by in a configuration.
+fn key_of(name: &str) -> String {
     let name = flag::canonical(name);
     let alias = ALIASES.iter().find(|(flag, _)| *flag == name);
-    shown(&defaults, alias.map_or(name.as_str(), |(_, key)| key))
+    alias.map_or(name, |(_, key)| (*key).to_owned())
 }
 
 /// The value of a key at any depth; each of them, if tables disagree.
@@ -84,5 +135,28 @@ mod tests {
         );
         assert_eq!(default_of("train", "data"), None);
         assert_eq!(default_of("serve", "seed"), None);
+    }
+
+    #[test]
+    fn a_training_configuration_says_what_it_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.toml");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Training::read(&path)
+        };
+        let training = read("seed = 99\n[regressor]\nepochs = 4\nlearning_rate = 0.5").unwrap();
+        for (name, expected) in [
+            ("seed", Some("99")),
+            ("epochs", Some("60 (classifier), 4 (regressor)")),
+            ("lr", Some("0.01 (classifier), 0.5 (regressor)")),
+            ("batch-size", None),
+            ("data", None),
+        ] {
+            assert_eq!(training.value(&Arg::new(name)).as_deref(), expected, "{name}");
+        }
+        let error = read("seed = 'x'").unwrap_err();
+        assert_eq!(reason(&error), "invalid type: string \"x\", expected u64");
+        assert!(Training::read(&folder.path().join("none.toml")).is_err());
     }
 }

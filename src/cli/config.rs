@@ -131,7 +131,9 @@ impl Row {
         let (source, from) = match &self.resolved.source {
             Source::Flag => ("flag", None),
             Source::Environment(variable) => ("environment", Some(variable.clone())),
-            Source::File(path) => ("file", Some(path.display().to_string())),
+            Source::File(path) | Source::Training(path) => {
+                ("file", Some(path.display().to_string()))
+            }
             Source::Default => ("default", None),
             Source::Unset => ("unset", None),
         };

@@ -123,6 +123,7 @@ impl Reader<'_> {
             return Err(anyhow!("{}: `{written}` cannot be set in the file itself", self.at(line)));
         }
         let Some(first) = known.first() else {
+            self.no_table(written, value, command, line)?;
             return Err(self.unknown(written, command, line));
         };
         let values = values_of(first, value)
@@ -184,6 +185,28 @@ impl Reader<'_> {
             return Err(anyhow!("{}: `{written}` takes a value, found a table", self.at(line)));
         }
         Err(self.unknown(written, command, line))
+    }
+
+    /// Refuses a value that is no table where only a table can be.
+    fn no_table(
+        &self,
+        written: &str,
+        value: &DeValue<'_>,
+        command: Option<&Command>,
+        line: usize,
+    ) -> anyhow::Result<()> {
+        let start = format!("{}.", flag::canonical(written));
+        let names = self.names(command);
+        let member = names.iter().find(|name| flag::canonical(name).starts_with(&start));
+        let is_command = command.is_none() && self.tree.find_subcommand(written).is_some();
+        let hint = match member {
+            Some(member) => format!("it holds settings, such as {member}"),
+            None if is_command => format!("use [{written}]"),
+            None => return Ok(()),
+        };
+        let found = described(value);
+        let error = anyhow!("{}: `{written}` takes a table, found {found}", self.at(line));
+        Err(error).with_hint(|| hint)
     }
 
     /// Every key that is valid in a table.
@@ -353,6 +376,31 @@ mod tests {
             ("data = 5", "error: c.toml, line 1: `data` takes a string, found an integer"),
             ("data = ['x']", "error: c.toml, line 1: `data` takes a string, found an array"),
             ("[epochs]\na = 1", "error: c.toml, line 1: `epochs` takes a value, found a table"),
+            (
+                "[serve]\naxon = 5",
+                "error: c.toml, line 2: `axon` takes a table, found an integer\n\
+                 hint: it holds settings, such as axon.port",
+            ),
+            (
+                "\n[[train]]\nepochs = 1",
+                "error: c.toml, line 2: `train` takes a table, found an array\n\
+                 hint: use [train]",
+            ),
+            (
+                "train = 5",
+                "error: c.toml, line 1: `train` takes a table, found an integer\n\
+                 hint: use [train]",
+            ),
+            (
+                "[train]\naxon = 5",
+                "error: c.toml, line 2: unknown key `axon` in [train]\n\
+                 hint: it is a setting of [serve]",
+            ),
+            (
+                "[[serve.axon]]\nport = 1",
+                "error: c.toml, line 1: `axon` takes a table, found an array\n\
+                 hint: it holds settings, such as axon.port",
+            ),
             ("quiet = 1", "error: c.toml, line 1: `quiet` takes true or false, found an integer"),
             (
                 "[serve]\n\naxon.port = 70000",

@@ -111,15 +111,22 @@ pub(super) fn shown(arg: &Arg, value: &OsStr) -> String {
 }
 
 /// The flag as it is defined, made to read booleans the way people write them in an environment
-/// (`1`, `yes`, `on`, ...) and to say less about them in the help.
+/// (`1`, `yes`, `on`, ...), however often they are given, and to say less about them in the help. A
+/// number may be negative: what is wrong with it, its reader says better than clap, which would
+/// take it for another flag.
 pub(super) fn polished(arg: Arg) -> Arg {
+    if matches!(kind(&arg), Kind::Integer | Kind::Float) && arg.get_action().takes_values() {
+        return arg.allow_negative_numbers(true);
+    }
     let takes_boolean = matches!(arg.get_action(), ArgAction::Set)
         && arg.get_value_parser().type_id() == TypeId::of::<bool>();
     if !takes_boolean {
         return arg;
     }
+    let itself = arg.get_id().clone();
     let is_off = arg.get_default_values().iter().all(|value| value == "false");
     arg.value_parser(BoolishValueParser::new())
+        .overrides_with(itself)
         .value_name("true|false")
         .hide_possible_values(true)
         .hide_default_value(is_off)
@@ -146,19 +153,22 @@ pub(super) fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
     let command = Command::new("check").no_binary_name(true).disable_help_flag(true).arg(probe);
     let mut token = OsString::from("--value=");
     token.push(value);
-    command.try_get_matches_from([token]).map(drop).map_err(|error| reason(&error))
+    command.try_get_matches_from([token]).map(drop).map_err(|error| reason(&error, value))
 }
 
 /// What is wrong with a value, without clap's frame around it.
-fn reason(error: &clap::Error) -> String {
+fn reason(error: &clap::Error, value: &OsStr) -> String {
     if let (ErrorKind::InvalidValue, Some(ContextValue::Strings(valid))) =
         (error.kind(), error.get(ContextKind::ValidValue))
         && !valid.is_empty()
     {
         return format!("expected one of {}", valid.join(", "));
     }
-    std::error::Error::source(error)
-        .map_or_else(|| "it cannot be read".to_owned(), |source| source.to_string())
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None if value.is_empty() => "it is empty".to_owned(),
+        None => "it cannot be read".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +245,7 @@ mod tests {
             ("valid_fraction", "x", Err("invalid float literal")),
             ("device", "gpu", Err("expected one of auto, cpu")),
             ("tag", "--odd", Ok(())),
+            ("data", "", Err("it is empty")),
         ] {
             let expected = expected.map_err(str::to_owned);
             assert_eq!(check(&arg(id), OsStr::new(value)), expected, "{id} = {value}");

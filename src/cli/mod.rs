@@ -128,7 +128,7 @@ impl Command {
     fn run(self, layers: &Layers, printer: &Printer) -> anyhow::Result<ExitStatus> {
         match self {
             Command::Generate(args) => generate::run(args, printer),
-            Command::Train(args) => train::run(args, printer),
+            Command::Train(args) => train::run(args, layers, printer),
             Command::Evaluate(args) => evaluate::run(args, printer),
             Command::Predict(args) => predict::run(args, printer),
             Command::Calibrate(args) => calibrate::run(args, printer),

@@ -1,4 +1,5 @@
-//! The layers of settings: flag, then environment, then `convminer.toml`, then default.
+//! The layers of settings: flag, then environment, then `convminer.toml`, then default. A training
+//! configuration stands below the file if the file names it, and above it if a higher layer does.
 //!
 //! Every flag is defined once, as a field of its command's arguments. The layers below the command
 //! line are derived from the clap tree: before the command line is read in earnest, each argument
@@ -15,11 +16,17 @@ use clap::{
     Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, ValueEnum as _,
 };
 
+use super::computed::Training;
 use super::config_file::{CONFIG_FILE, ConfigFile};
 use super::flag;
 use super::printer::ColorWhen;
 use super::{Cli, computed};
 use crate::nearest::nearest;
+use crate::train::TrainConfig;
+
+/// The command whose settings a training configuration holds, and its flag that names one.
+const TRAIN: &str = "train";
+const TRAINING: &str = "config";
 
 /// Where a setting's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,8 @@ pub(super) enum Source {
     Environment(String),
     /// This file.
     File(PathBuf),
+    /// The training configuration of this file.
+    Training(PathBuf),
     /// The program.
     Default,
     /// Nowhere: it has no value.
@@ -41,7 +50,7 @@ impl fmt::Display for Source {
         match self {
             Source::Flag => formatter.write_str("flag"),
             Source::Environment(variable) => write!(formatter, "environment {variable}"),
-            Source::File(path) => write!(formatter, "{}", path.display()),
+            Source::File(path) | Source::Training(path) => write!(formatter, "{}", path.display()),
             Source::Default => formatter.write_str("default"),
             Source::Unset => formatter.write_str("unset"),
         }
@@ -138,6 +147,11 @@ impl Request {
 pub(super) struct Layers {
     environment: Environment,
     file: Option<ConfigFile>,
+    training: Option<Training>,
+    /// Whether the training configuration stands above the file.
+    training_outranks_file: bool,
+    /// Why the training configuration was not read.
+    training_problem: Option<String>,
     request: Request,
 }
 
@@ -158,6 +172,11 @@ impl Layers {
         self.file.as_ref().map(|file| file.path.as_path())
     }
 
+    /// The training configuration that is named, or else the default.
+    pub(super) fn training(&self) -> TrainConfig {
+        self.training.as_ref().map(|training| training.config.clone()).unwrap_or_default()
+    }
+
     /// Whether the file sets this flag for this command alone.
     pub(super) fn is_overridden(&self, command: &str, arg: &Arg) -> bool {
         self.file.as_ref().is_some_and(|file| file.values(Some(command), arg).is_some())
@@ -165,16 +184,28 @@ impl Layers {
 
     fn file_values(&self, command: Option<&str>, arg: &Arg) -> Option<&[String]> {
         let file = self.file.as_ref()?;
+        if self.training_outranks_file && self.training_value(command, arg).is_some() {
+            return None;
+        }
         command.and_then(|_| file.values(command, arg)).or_else(|| file.values(None, arg))
+    }
+
+    fn training_value(&self, command: Option<&str>, arg: &Arg) -> Option<String> {
+        let training = self.training.as_ref().filter(|_| command == Some(TRAIN))?;
+        training.value(arg)
     }
 
     /// What `command` would run with, or with none what all commands would. Only of the running
     /// command is it known what the command line gives.
     pub(super) fn resolve(&self, command: Option<&str>, arg: &Arg) -> Resolved {
         let (values, source) = self.lookup(command, arg);
-        // A default is the program's own, and may be told in words.
-        let is_set = source != Source::Default;
-        let problem = values.iter().filter(|_| is_set).find_map(|it| flag::check(arg, it).err());
+        // A default is the program's own, and a training configuration was checked when it was
+        // read: both may be told in words.
+        let is_checked = matches!(source, Source::Default | Source::Training(_));
+        let problem =
+            values.iter().filter(|_| !is_checked).find_map(|it| flag::check(arg, it).err());
+        let names_training = command == Some(TRAIN) && flag::name(arg) == TRAINING;
+        let problem = problem.or_else(|| self.training_problem.clone().filter(|_| names_training));
         let shown: Vec<String> = values.iter().map(|value| flag::shown(arg, value)).collect();
         let value = (source != Source::Unset).then(|| shown.join(","));
         Resolved { value, source, problem }
@@ -192,6 +223,9 @@ impl Layers {
         if let (Some(values), Some(file)) = (self.file_values(command, arg), &self.file) {
             let values = values.iter().map(OsString::from).collect();
             return (values, Source::File(file.path.clone()));
+        }
+        if let (Some(value), Some(training)) = (self.training_value(command, arg), &self.training) {
+            return (vec![value.into()], Source::Training(training.path.clone()));
         }
         if !arg.get_default_values().is_empty() {
             let values = arg.get_default_values().iter().map(|value| value.into()).collect();
@@ -309,12 +343,37 @@ pub(super) fn parse(arguments: &[OsString], environment: Environment) -> Result<
 }
 
 impl Layers {
-    /// Reads the file and checks the environment.
+    /// Reads the files and checks the environment.
     fn read(&mut self, tree: &Command) -> anyhow::Result<()> {
         let arg = flag::settings(tree).find(|arg| flag::name(arg) == CONFIG_FILE);
         let path = arg.and_then(|arg| self.lookup(None, arg).0.pop());
         self.file = ConfigFile::find(path.as_deref().map(Path::new), tree)?;
-        self.check_environment(tree)
+        self.check_environment(tree)?;
+        self.read_training(tree)
+    }
+
+    /// Reads the training configuration, for the commands that want it.
+    fn read_training(&mut self, tree: &Command) -> anyhow::Result<()> {
+        let running = self.request.command.as_deref();
+        let must_be_sound = match running {
+            Some(TRAIN) => true,
+            // It shows what is wrong among the settings.
+            Some("config") => false,
+            _ => return Ok(()),
+        };
+        let mut args = tree.find_subcommand(TRAIN).into_iter().flat_map(flag::settings);
+        let Some(arg) = args.find(|arg| flag::name(arg) == TRAINING) else { return Ok(()) };
+        let (mut values, source) = self.lookup(Some(TRAIN), arg);
+        let Some(path) = values.pop().filter(|path| flag::check(arg, path).is_ok()) else {
+            return Ok(());
+        };
+        self.training_outranks_file = matches!(source, Source::Flag | Source::Environment(_));
+        match Training::read(Path::new(&path)) {
+            Ok(training) => self.training = Some(training),
+            Err(error) if must_be_sound => return Err(error),
+            Err(error) => self.training_problem = Some(computed::reason(&error)),
+        }
+        Ok(())
     }
 }
 
@@ -346,8 +405,10 @@ mod tests {
         let tree = tree();
         let request = Request::read(&tree, &arguments(line)).unwrap();
         let file = ConfigFile::find(Some(&path), &tree)?;
-        let layers = Layers { environment: environment(variables), file, request };
+        let environment = environment(variables);
+        let mut layers = Layers { environment, file, request, ..Layers::default() };
         layers.check_environment(&tree)?;
+        layers.read_training(&tree)?;
         Ok(layers)
     }
 
@@ -387,6 +448,45 @@ mod tests {
         assert!(value == "always" && source.ends_with("/settings.toml"), "{value} {source}");
         let (value, source) = resolved("convminer config", &[("CONVMINER_COLOR", "")], "");
         assert_eq!((value.as_str(), source.as_str()), ("auto", "default"));
+    }
+
+    #[test]
+    fn a_training_configuration_stands_where_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.toml");
+        std::fs::write(&path, "seed = 99\n[classifier]\nepochs = 3\n").unwrap();
+        let named = path.to_str().unwrap();
+        let flag = format!("convminer train --data d.csv --config {named}");
+        let variable = [("CONVMINER_CONFIG", named)];
+        let variables = [("CONVMINER_CONFIG", named), ("CONVMINER_EPOCHS", "5")];
+        let file = format!("[train]\ndata = 'd.csv'\nepochs = 2\nconfig = '{named}'\n");
+        let elsewhere = "[train]\ndata = 'd.csv'\nepochs = 2\nbatch-size = 8\n";
+        let (plain, stages) = ("convminer train", "3 (classifier), 60 (regressor)");
+        let over = format!("{flag} --epochs 6");
+        for (line, variables, file, epochs, seed, given) in [
+            (plain, &[][..], file.as_str(), "2", "99", Some(2)),
+            (plain, &variable, elsewhere, stages, "99", None),
+            // clap itself looks into the environment of the tests, which has no such variable.
+            (plain, &variables, elsewhere, "5", "99", None),
+            (&flag, &[], elsewhere, stages, "99", None),
+            (&over, &variables, elsewhere, "6", "99", Some(6)),
+            (plain, &[], elsewhere, "2", "7", Some(2)),
+        ] {
+            let layers = layers(line, variables, file).unwrap();
+            let value = |name| layers.resolve(Some("train"), &arg_of("train", name));
+            let shown = value("epochs");
+            assert_eq!(shown.value.as_deref(), Some(epochs), "{line} {file}");
+            assert_eq!(shown.source == Source::Training(path.clone()), epochs == stages);
+            assert_eq!(shown.problem, None);
+            assert_eq!(value("seed").value.as_deref(), Some(seed));
+            assert_eq!(layers.training().classifier.epochs, if seed == "99" { 3 } else { 60 });
+            // What the configuration does not state is left to the file.
+            let batch_size = if file == elsewhere { "8" } else { "256" };
+            assert_eq!(value("batch-size").value.as_deref(), Some(batch_size));
+            let matches = layers.applied(tree()).try_get_matches_from(arguments(line)).unwrap();
+            let train = matches.subcommand_matches("train").unwrap();
+            assert_eq!(train.get_one::<usize>("epochs").copied(), given, "{line} {file}");
+        }
     }
 
     #[test]

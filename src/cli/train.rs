@@ -1,6 +1,5 @@
 //! `convminer train`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,7 @@ use super::clock::Moment;
 use super::common::{CHECKPOINTS, hash_file, open, parse_name, read_labelled};
 use super::error::WithHint as _;
 use super::printer::Printer;
+use super::settings::Layers;
 use super::{ExitStatus, scores};
 use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest};
 use crate::model::device::DeviceChoice;
@@ -32,7 +32,9 @@ pub struct TrainArgs {
     /// Where to train: auto, cpu, ndarray or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// A training configuration in TOML; flags win over it
+    /// A training configuration in TOML; flags and the environment win over it, and so does
+    /// convminer.toml if it is what names the file
+    // It is read with the settings, among which it has its rank.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Passes over the rows at most, in each stage
@@ -70,10 +72,14 @@ pub struct TrainArgs {
 }
 
 /// Trains on a table, writes a checkpoint, and prints how it does on the held-out rows.
-pub fn run(args: TrainArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+pub(super) fn run(
+    args: TrainArgs,
+    layers: &Layers,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
     // First of all, so that no Ctrl-C comes before somebody listens.
     let interrupts = Interrupts::listen()?;
-    let config = configuration(&args)?;
+    let config = configuration(&args, layers.training())?;
     let now = Moment::now();
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.data, now));
     free_or_hint(&out)?;
@@ -138,17 +144,8 @@ fn report(
     Ok(ExitStatus::Success)
 }
 
-/// The configuration file, if one was named, with the flags over it.
-fn configuration(args: &TrainArgs) -> anyhow::Result<TrainConfig> {
-    let mut config = match &args.config {
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read `{}`", path.display()))?;
-            TrainConfig::from_toml(&text)
-                .with_context(|| format!("`{}` is no training configuration", path.display()))?
-        }
-        None => TrainConfig::default(),
-    };
+/// The training configuration with the flags over it.
+fn configuration(args: &TrainArgs, mut config: TrainConfig) -> anyhow::Result<TrainConfig> {
     for stage in [&mut config.classifier, &mut config.regressor] {
         stage.epochs = args.epochs.unwrap_or(stage.epochs);
         stage.batch_size = args.batch_size.unwrap_or(stage.batch_size);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{convminer, transcript};
@@ -112,6 +112,85 @@ fn config_as_json_has_every_command() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The rows of `train` as JSON, with this training configuration in the folder.
+fn config_of_train(training: &str, variables: &[(&str, &str)], settings: &str) -> (Output, Value) {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("train.toml"), training).unwrap();
+    fs::write(folder.path().join("convminer.toml"), settings).unwrap();
+    let output = convminer(folder.path())
+        .args(["config", "train", "--json"])
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the program starts");
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", transcript(&output)));
+    let rows = value["commands"]["train"].clone();
+    (output, rows)
+}
+
+#[test]
+fn config_shows_the_training_configuration() {
+    let training =
+        "seed = 99\nloss = 'reward'\n[classifier]\nepochs = 3\n[regressor]\nepochs = 4\n";
+    let named = "[train]\nconfig = 'train.toml'\n";
+    let file = format!("{named}epochs = 2\n");
+    let variable = [("CONVMINER_CONFIG", "train.toml")];
+    let both = "3 (classifier), 4 (regressor)";
+    for (variables, settings, epochs, from) in [
+        (&[][..], named, Value::from(both), "train.toml"),
+        (&[], &file, Value::from(2), "convminer.toml"),
+        (&variable, "", Value::from(both), "train.toml"),
+        (&variable, "[train]\nepochs = 2\n", Value::from(both), "train.toml"),
+    ] {
+        let (output, rows) = config_of_train(training, variables, settings);
+        assert_eq!(output.status.code(), Some(0), "{}", transcript(&output));
+        assert_eq!((&rows["epochs"]["value"], &rows["epochs"]["from"]), (&epochs, &from.into()));
+        assert_eq!(rows["seed"], json!({"value": 99, "source": "file", "from": "train.toml"}));
+        assert_eq!(rows["loss"]["value"], "reward");
+        assert_eq!(rows["batch-size"], json!({"value": 256, "source": "default"}));
+    }
+}
+
+#[test]
+fn a_training_configuration_that_cannot_be_read_is_a_problem() {
+    for (training, named, expected) in
+        [("epoch = 3\n", "train.toml", "unknown field `epoch`"), ("", "none.toml", "No such file")]
+    {
+        let (output, rows) = config_of_train(training, &[("CONVMINER_CONFIG", named)], "");
+        assert_eq!(output.status.code(), Some(1), "{}", transcript(&output));
+        let problem = rows["config"]["problem"].as_str().unwrap();
+        assert!(problem.contains(expected) && !problem.contains('\n'), "{problem}");
+        assert_eq!(rows["seed"]["source"], "default");
+    }
+}
+
+#[test]
+fn a_switch_can_be_repeated() {
+    let output = run(&["config", "config", "-qqq", "--json", "--json=false"], &[], None);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("quiet        true    flag"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("json         false   flag"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_negative_number_is_a_value() {
+    for (flag, value, expected) in [
+        ("--flip-rate", "-0.5", "the flip rate must be in 0..=1, but is -0.5"),
+        ("--missing-rate", "-1", "the missing rate must be in 0..=1, but is -1"),
+        ("--time-noise-seconds", "-2", "a finite number of seconds, 0 or more, but is -2"),
+        ("--rows", "-2", "invalid value '-2' for '--rows <N>'"),
+    ] {
+        let mut arguments = vec!["generate", "--challenge", "noisy", "--out", "a.csv"];
+        if flag != "--rows" {
+            arguments.extend(["--rows", "5"]);
+        }
+        arguments.extend([flag, value]);
+        let output = run(&arguments, &[], None);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn a_setting_can_stand_in_for_a_required_argument() {
     let asked = run(&["completions", "fish"], &[], None);
@@ -144,6 +223,13 @@ fn a_mistake_in_the_file_is_explained() {
     --- stdout
     --- stderr
     error: convminer.toml, line 2: `json` takes true or false, found a string
+    ");
+    let output = run(&["config"], &[], Some("data = ''\n"));
+    insta::assert_snapshot!(transcript(&output), @"
+    exit code: 2
+    --- stdout
+    --- stderr
+    error: convminer.toml, line 1: invalid value `` for `data`: it is empty
     ");
     let output = run(&["config"], &[], Some("[config\n"));
     assert_eq!(output.status.code(), Some(2));

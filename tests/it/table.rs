@@ -288,7 +288,52 @@ fn wrong_tables_say_what_is_wrong() {
         (
             file("ragged.csv", &csv(&[good, "a,90,1.5,4,1,12,1,62.0,7,8"])),
             STRICT,
-            "`ragged.csv`: cannot be read as a CSV file",
+            "`ragged.csv`: row 2 (from line 3 on): expected 8 cells, as many as the header has, but there \
+             are 10",
+        ),
+        (
+            // The place counts what is no row, and a column that is not needed hides nothing.
+            file("wide.csv", "\nnote,message_ratio\n\"a\nb\",1\n\nc,2,\n"),
+            LabelMode::Ignored,
+            "`wide.csv`: row 2 (from line 5 on): expected 2 cells, as many as the header has, but there \
+             are 3",
+        ),
+        (
+            file("open.csv", "note,message_ratio\na,1\n\"b,2\nc,3\n"),
+            LabelMode::Ignored,
+            "`open.csv`: row 2 (from line 3 on): expected 2 cells, as many as the header has, but there are 1; \
+             is a quote open",
+        ),
+        (
+            folder.write("latin.csv", b"note,message_ratio\ncaf\xe9,1\n"),
+            LabelMode::Ignored,
+            "`latin.csv`: row 1 (from line 2 on): expected UTF-8, but there are other bytes",
+        ),
+        (
+            folder.write("utf16.csv", b"\xff\xfem\0\n\0"),
+            LabelMode::Ignored,
+            "`utf16.csv`: the header: expected UTF-8, but there are other bytes",
+        ),
+        (
+            file("short.csv", "message_ratio,note,hour_of_day\n1,a\n"),
+            LabelMode::Ignored,
+            "`short.csv`: row 1 (from line 2 on): expected 3 cells, as many as the header has, but there \
+             are 2",
+        ),
+        (
+            file("semicolons.csv", "session_id;message_ratio;hour_of_day\na;1,5;3\n"),
+            STRICT,
+            "`semicolons.csv`: expected commas between the cells, but found semicolons in the header",
+        ),
+        (
+            file("tabs.csv", "session_id\tmessage_ratio\na\t1.5\n"),
+            LabelMode::Ignored,
+            "`tabs.csv`: expected commas between the cells, but found tabs in the header",
+        ),
+        (
+            file("same.csv", "hour_of_day,hour_of_day\n1,2\n"),
+            LabelMode::Ignored,
+            "`same.csv`: the columns `hour_of_day` and `hour_of_day` are the same; leave one out",
         ),
         (
             file("broken.ndjson", "{\"message_ratio\": 1}\n\n{\"message_ratio\": \n"),
@@ -482,6 +527,37 @@ fn blank_lines_are_no_rows() {
     let table = read(&folder.write("a.csv", csv(&rows).replace('\n', "\r\n")), STRICT).unwrap();
     assert_eq!(table.session_ids, [Some("a".to_owned()), Some("b".to_owned())]);
     assert_eq!(table.warnings, []);
+}
+
+/// Of conversations that barely began there is next to nothing to tell; they are rows all the same.
+#[test]
+fn rows_without_values_are_rows() {
+    let folder = Folder::new();
+    for (content, expected) in [
+        (
+            "test_pk,conversation_duration_seconds,message_ratio\np1,100,1.2\np2,,\np3,90,1.3\n",
+            [1.2, f32::NAN, 1.3].as_slice(),
+        ),
+        ("hour_of_day,message_ratio\n,1\n,\n\n , \n,2", &[1.0, f32::NAN, f32::NAN, 2.0]),
+        // All that a single column can say for nothing is a pair of quotes.
+        ("message_ratio\n1\n\"\"\n\n2\n", &[1.0, f32::NAN, 2.0]),
+        // A blank line within quotes is part of a cell.
+        ("note,message_ratio\n\"a\n\n\nb\",1\n \t\n\"\n\",\n", &[1.0, f32::NAN]),
+        ("\u{feff}message_ratio,note\r\n\r\n1,\"5\"\" tall\"\r\n,\r\n", &[1.0, f32::NAN]),
+        ("message_ratio,note\n1,5\" tall\n2,x\n3,6\" tall\n", &[1.0, 2.0, 3.0]),
+    ] {
+        let table = read(&folder.write("a.csv", content), LabelMode::Ignored).unwrap();
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|v| if v.is_nan() { 0 } else { v.to_bits() }).collect()
+        };
+        let found: Vec<f32> =
+            (0..table.len()).map(|row| value(&table, row, "message_ratio")).collect();
+        assert_eq!(bits(&found), bits(expected), "{content:?}: {found:?}");
+        assert!(
+            !table.warnings.iter().any(|warning| matches!(warning, Warning::Unreadable { .. })),
+            "{content:?}"
+        );
+    }
 }
 
 #[test]

@@ -161,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn one_name_twice_is_refused_where_it_matters() {
+        let error = pick(&["hour_of_day", "hour_of_day"], false).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`x.csv`: the columns `hour_of_day` and `hour_of_day` are the same; leave one out"
+        );
+        assert_eq!(pick(&["note", "hour_of_day", "note"], false).unwrap().needed.len(), 1);
+    }
+
+    #[test]
     fn nearest_names() {
         let names = |names: &[&str]| -> Vec<String> {
             names.iter().map(|name| (*name).to_owned()).collect()

@@ -1,66 +1,127 @@
-//! CSV files.
+//! CSV files, a row at a time.
+//!
+//! Not through polars, which makes the same nothing of a blank line and of a row without values,
+//! renames the second of two equal columns, and names no row in its errors. What a cell's text
+//! means is what it would mean in a request.
 
 use std::fs::File;
-use std::sync::Arc;
 
-use polars::prelude::{
-    CsvReadOptions, DataFrame, DataType, Field, PlSmallStr, PolarsError, Schema, SchemaRef,
-    SerReader,
-};
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
-use super::builder::Builder;
+use super::builder::{Builder, Cell};
 use super::columns::Role;
-use super::{Format, TableError, frame, open};
+use super::{TableError, open};
 
-/// Types are not guessed: features are numbers, the rest is text. Where a feature has a value that
-/// is no number, everything is read as text, which takes longer but can say where.
 pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
-    let path = builder.path.clone();
-    let unreadable = move |source: PolarsError| match source {
-        // A file of blank lines.
-        PolarsError::NoData(_) => TableError::NoRows { path: path.clone() },
-        source => {
-            TableError::Unreadable { path: path.clone(), format: Format::Csv.as_str(), source }
+    let mut records = Records {
+        // Unequal rows are told apart here, where the header is known.
+        reader: ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(1 << 20)
+            .from_reader(open(&builder.path)?),
+        record: StringRecord::new(),
+        count: 0,
+    };
+    if !records.next(builder)? {
+        return Ok(());
+    }
+    let names: Vec<String> = records.record.iter().map(str::to_owned).collect();
+    if let Some(found) = other_separator(&names) {
+        return Err(TableError::Separator { path: builder.path.clone(), found });
+    }
+    let roles: Vec<Option<Role>> =
+        names.iter().map(|name| Role::of(name, builder.with_labels())).collect();
+    builder.set_columns(names)?;
+
+    while records.next(builder)? {
+        let (expected, found) = (roles.len(), records.record.len());
+        if records.is_blank(expected) {
+            continue;
         }
-    };
-
-    let header = parse(open(&builder.path)?, text().with_n_rows(Some(0))).map_err(&unreadable)?;
-    let names = header.get_column_names_owned();
-    let needed = builder.set_columns(names.iter().map(|name| name.to_string()))?;
-    let columns: Arc<[PlSmallStr]> =
-        needed.iter().map(|(name, _)| PlSmallStr::from_str(name)).collect();
-    let options = text().with_columns(Some(columns));
-
-    let numbers = options.clone().with_schema_overwrite(Some(numeric_features(&needed)));
-    let rows = match parse(open(&builder.path)?, numbers) {
-        Ok(rows) => rows,
-        Err(_) => parse(open(&builder.path)?, options).map_err(&unreadable)?,
-    };
-    let rows = without_blank_lines(rows).map_err(&unreadable)?;
-    frame::append(builder, &rows, &needed, &unreadable)
+        if found != expected {
+            let message = format!(
+                "expected {expected} cells, as many as the header has, but there are {found}; is a \
+                 quote open, or a comma in a cell without quotes?"
+            );
+            return Err(records.wrong(builder, message));
+        }
+        add_row(builder, &roles, &records.record)?;
+    }
+    Ok(())
 }
 
-/// Leaves out the rows with nothing in them, which polars makes of blank lines.
-fn without_blank_lines(rows: DataFrame) -> Result<DataFrame, PolarsError> {
-    let columns = rows.columns().iter().map(|column| column.is_not_null());
-    match columns.reduce(|left, right| left | right) {
-        Some(known) if !known.all() => rows.filter(&known),
-        _ => Ok(rows),
+fn add_row(
+    builder: &mut Builder,
+    roles: &[Option<Role>],
+    record: &StringRecord,
+) -> Result<(), TableError> {
+    let index = builder.rows();
+    builder.add_rows(1);
+    for (role, text) in roles.iter().zip(record) {
+        let cell = if text.is_empty() { Cell::Missing } else { Cell::Text(text) };
+        match role {
+            Some(Role::Session) => builder.set_session(index, Some(text.to_owned())),
+            Some(Role::Feature(feature)) => builder.set_feature(index, *feature, cell),
+            Some(Role::Class) => builder.set_class(index, cell)?,
+            Some(Role::Time) => builder.set_time(index, cell)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the cells seem to be separated by, if it is not commas.
+fn other_separator(names: &[String]) -> Option<&'static str> {
+    match names {
+        [only] if only.contains(';') => Some("semicolons"),
+        [only] if only.contains('\t') => Some("tabs"),
+        _ => None,
     }
 }
 
-fn parse(file: File, options: CsvReadOptions) -> Result<DataFrame, PolarsError> {
-    options.into_reader_with_file_handle(file).finish()
+/// The records of a file, of which the first is the header.
+struct Records {
+    reader: Reader<File>,
+    record: StringRecord,
+    /// How many records there are up to the current one.
+    count: usize,
 }
 
-/// Everything as text.
-fn text() -> CsvReadOptions {
-    CsvReadOptions::default().with_has_header(true).with_infer_schema_length(Some(0))
-}
+impl Records {
+    /// Reads the next record; false at the end of the file.
+    fn next(&mut self, builder: &Builder) -> Result<bool, TableError> {
+        self.count += 1;
+        match self.reader.read_record(&mut self.record) {
+            Ok(more) => Ok(more),
+            Err(error) => {
+                let line = error.position().map_or(0, csv::Position::line);
+                Err(match error.into_kind() {
+                    ErrorKind::Io(source) => {
+                        TableError::Read { path: builder.path.clone(), source }
+                    }
+                    _ => {
+                        let message = "expected UTF-8, but there are other bytes";
+                        self.wrong_at(builder, line, message.to_owned())
+                    }
+                })
+            }
+        }
+    }
 
-fn numeric_features(needed: &[(String, Role)]) -> SchemaRef {
-    let features = needed.iter().filter(|(_, role)| matches!(role, Role::Feature(_)));
-    Arc::new(Schema::from_iter(
-        features.map(|(name, _)| Field::new(PlSmallStr::from_str(name), DataType::Float64)),
-    ))
+    /// Whether the record is a line of spaces in a table of several columns: no row. Empty lines are
+    /// skipped by the reader.
+    fn is_blank(&self, columns: usize) -> bool {
+        columns > 1 && self.record.len() == 1 && self.record[0].trim().is_empty()
+    }
+
+    /// The error of the current record.
+    fn wrong(&self, builder: &Builder, message: String) -> TableError {
+        let line = self.record.position().map_or(0, csv::Position::line);
+        self.wrong_at(builder, line, message)
+    }
+
+    fn wrong_at(&self, builder: &Builder, line: u64, message: String) -> TableError {
+        TableError::Row { path: builder.path.clone(), row: self.count - 1, line, message }
+    }
 }

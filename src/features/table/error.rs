@@ -59,6 +59,26 @@ pub enum TableError {
         /// What is wrong.
         message: String,
     },
+    /// A row of a CSV file cannot be told apart into cells.
+    #[error("`{}`: {}: {message}", path.display(), place(*row, *line))]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1; 0 is the header.
+        row: usize,
+        /// The line that it starts in, or blank ones before it, counted from 1.
+        line: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// A CSV file that is separated by something else than commas.
+    #[error("`{}`: expected commas between the cells, but found {found} in the header", path.display())]
+    Separator {
+        /// The file.
+        path: PathBuf,
+        /// What is there instead.
+        found: &'static str,
+    },
     /// Reading stopped on the way.
     #[error("`{}`: reading failed", path.display())]
     Read {
@@ -301,6 +321,14 @@ fn list(names: &[impl AsRef<str>]) -> String {
     let more = names.len().saturating_sub(LONGEST);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &rest
+}
+
+/// Where a row is. Its line differs from its number by the header, blank lines and quoted line feeds.
+fn place(row: usize, line: u64) -> String {
+    match row {
+        0 => "the header".to_owned(),
+        row => format!("row {row} (from line {line} on)"),
+    }
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {

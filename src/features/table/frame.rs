@@ -8,7 +8,7 @@ use super::columns::Role;
 
 /// Adds the rows of `frame`, which has all of the `needed` columns.
 ///
-/// `unreadable` makes an error of what polars says; it depends on the file's format.
+/// `unreadable` makes an error of what polars says.
 pub(super) fn append(
     builder: &mut Builder,
     frame: &DataFrame,
