@@ -25,7 +25,8 @@ pub struct Manifest {
     pub networks: Option<NetworksConfig>,
     /// How many numbers each network holds, the batch norm's running statistics among them.
     pub parameters: BTreeMap<String, usize>,
-    /// The reward that its decision maximises: a name of [`RewardSpec::ALL`].
+    /// The reward that its decision maximises: the name of one of
+    /// [`RewardSpec::ALL`](crate::subnet::reward::RewardSpec::ALL).
     pub reward_spec: String,
     /// The class weights that its decision reckons with.
     pub class_weights: ClassWeightsRecord,
