@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::ExitStatus;
-use super::common::{hash_file, load, read_labelled};
+use super::common::{LabelledData, hash_file, load};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use crate::model::Predictor;
@@ -20,9 +20,8 @@ const FEWEST_ROWS: usize = 100;
 /// The arguments of `convminer calibrate`.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
-    /// Labelled conversations that the checkpoint was not trained on
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    labelled: LabelledData,
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
@@ -34,10 +33,6 @@ pub struct CalibrateArgs {
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
     force: bool,
-    /// Leave out rows without a usable label, instead of refusing the file
-    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
-          require_equals = true, action = clap::ArgAction::Set)]
-    drop_invalid: bool,
     /// Print the results as JSON
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -65,7 +60,7 @@ struct Side {
 /// Fits a checkpoint's calibration to labelled rows and writes it into the checkpoint.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let (path, predictor) = load(args.checkpoint, DeviceChoice::Cpu)?;
-    let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
+    let (table, truths) = args.labelled.read(printer)?;
     if truths.len() < FEWEST_ROWS && !args.force {
         return Err(anyhow::anyhow!(
             "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are {}",
@@ -73,7 +68,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus>
         ))
         .with_hint(|| "--force calibrates on what there is");
     }
-    if hash_file(&args.data)? == checkpoint::read_manifest(&path)?.data.sha256 {
+    if hash_file(&args.labelled.data)? == checkpoint::read_manifest(&path)?.data.sha256 {
         printer.warn(
             "these are the rows that the checkpoint was trained on, which it knows too well: \
              calibrate on others",

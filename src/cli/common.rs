@@ -39,18 +39,29 @@ pub(super) fn read_table(
     Ok(table)
 }
 
-/// Reads a table with labels.
-pub(super) fn read_labelled(
-    path: &Path,
+/// A table with labels, as several commands take it.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabelledData {
+    /// Labelled conversations: .parquet, .csv or .ndjson
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: PathBuf,
+    /// Leave out rows that nothing can be learned from, instead of refusing the file
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
     drop_invalid: bool,
-    printer: &Printer,
-) -> anyhow::Result<(Table, Vec<Truth>)> {
-    let mut table = read_table(path, LabelMode::Required { drop_invalid }, printer)?;
-    let truths = table
-        .truths
-        .take()
-        .context("a table that was read with labels has none. This is a bug.")?;
-    Ok((table, truths))
+}
+
+impl LabelledData {
+    /// Reads the table and prints what is odd about it.
+    pub(super) fn read(&self, printer: &Printer) -> anyhow::Result<(Table, Vec<Truth>)> {
+        let labels = LabelMode::Required { drop_invalid: self.drop_invalid };
+        let mut table = read_table(&self.data, labels, printer)?;
+        let truths = table
+            .truths
+            .take()
+            .context("a table that was read with labels has none. This is a bug.")?;
+        Ok((table, truths))
+    }
 }
 
 /// The checkpoint that was named, or the latest one.

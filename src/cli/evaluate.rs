@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::common::{load, read_labelled};
+use super::common::{LabelledData, load};
 use super::printer::Printer;
 use super::{ExitStatus, scores};
 use crate::model::device::DeviceChoice;
@@ -15,9 +15,8 @@ use crate::train::evaluation::{Evaluation, evaluate};
 /// The arguments of `convminer evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct EvaluateArgs {
-    /// Labelled conversations: .parquet, .csv or .ndjson
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    labelled: LabelledData,
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
@@ -27,10 +26,6 @@ pub struct EvaluateArgs {
     /// Where to compute: auto, cpu, ndarray or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// Leave out rows without a usable label, instead of refusing the file
-    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
-          require_equals = true, action = clap::ArgAction::Set)]
-    drop_invalid: bool,
     /// Print the results as JSON
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -49,15 +44,16 @@ struct Report<'a> {
 /// Prints how a checkpoint does on labelled rows.
 pub fn run(args: EvaluateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let (path, predictor) = load(args.checkpoint, args.device)?;
-    let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
+    let (table, truths) = args.labelled.read(printer)?;
     let spec = args.reward_spec.unwrap_or(predictor.spec);
     let evaluation = evaluate(&predictor, &table.conversations, &truths, &spec)
         .context("a table always has rows. This is a bug.")?;
     if args.json {
-        let report = Report { checkpoint: &path, data: &args.data, evaluation: &evaluation };
+        let report =
+            Report { checkpoint: &path, data: &args.labelled.data, evaluation: &evaluation };
         printer.out(serde_json::to_string_pretty(&report)?)?;
     } else {
-        printer.note(format_args!("{} on {}", path.display(), args.data.display()));
+        printer.note(format_args!("{} on {}", path.display(), args.labelled.data.display()));
         printer.out(scores::table(&evaluation))?;
     }
     Ok(ExitStatus::Success)

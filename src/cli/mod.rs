@@ -101,7 +101,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Answer the conversations of a file
     Predict(predict::PredictArgs),
-    /// Fit a checkpoint's probabilities to labelled conversations
+    /// Fit a checkpoint's probabilities to labelled conversations it was not trained on
     Calibrate(calibrate::CalibrateArgs),
     /// Show what is in a checkpoint
     Inspect(inspect::InspectArgs),

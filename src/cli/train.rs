@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::clock::Moment;
-use super::common::{CHECKPOINTS, hash_file, open, parse_name, read_labelled};
+use super::common::{CHECKPOINTS, LabelledData, hash_file, open, parse_name};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use super::settings::Layers;
@@ -23,9 +23,8 @@ use crate::train::{self, TrainError, Trained};
 /// The arguments of `convminer train`.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// Labelled conversations: .parquet, .csv or .ndjson
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    labelled: LabelledData,
     /// The checkpoint's folder [default: checkpoints/ and the data's name with the time]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -61,10 +60,6 @@ pub struct TrainArgs {
     /// The reward to decide for: main, api or guide
     #[arg(long, value_name = "SPEC")]
     reward_spec: Option<String>,
-    /// Leave out rows that nothing can be learned from, instead of refusing the file
-    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
-          require_equals = true, action = clap::ArgAction::Set)]
-    drop_invalid: bool,
     /// Print the results as JSON
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -81,11 +76,11 @@ pub(super) fn run(
     let interrupts = Interrupts::listen()?;
     let config = configuration(&args, layers.training())?;
     let now = Moment::now();
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.data, now));
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.labelled.data, now));
     free_or_hint(&out)?;
     let device = open(args.device)?;
-    let (table, truths) = read_labelled(&args.data, args.drop_invalid, printer)?;
-    let data_hash = hash_file(&args.data)?;
+    let (table, truths) = args.labelled.read(printer)?;
+    let data_hash = hash_file(&args.labelled.data)?;
 
     let mut progress = Progress::new(printer, interrupts);
     let trained = train::train(&table.conversations, &truths, &config, &device, &mut progress);
@@ -106,7 +101,7 @@ pub(super) fn run(
         device: args.device.resolved().to_string(),
         training: json!({ "config": config, "stages": trained.stages }),
         data: DataRecord {
-            file: args.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: args.labelled.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256: data_hash,
             rows: truths.len(),
             converted,
