@@ -10,6 +10,7 @@
 //! - [`subnet`]: what the network defines; pure
 //! - [`files`]: files that are whole or not there
 
+mod causes;
 pub mod chain;
 pub mod cli;
 pub mod features;

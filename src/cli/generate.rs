@@ -11,11 +11,10 @@ use super::printer::Printer;
 use crate::features::table::ExampleWriter;
 use crate::subnet::challenge::{Challenge, Example, NoisyRates, bayes_answer};
 use crate::subnet::reward::{ClassWeights, RewardSpec, reward};
+use crate::train::evaluation::RESPONSE_TIME_SECONDS;
 
 /// So many rows are made and written at once: bounds the memory whatever the number of rows.
 const CHUNK: usize = 1 << 17;
-/// The response time with which the best possible reward is computed, as in all our reports.
-const RESPONSE_TIME_SECONDS: f64 = 0.05;
 
 /// The arguments of `convminer generate`.
 #[derive(Debug, clap::Args)]

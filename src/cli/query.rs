@@ -1,6 +1,5 @@
 //! `convminer query`.
 
-use std::error::Error as _;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use anyhow::Context as _;
 use super::printer::Printer;
 use super::serve::WalletArgs;
 use super::{ExitStatus, common};
+use crate::causes::with_causes;
 use crate::chain::{Keypair, PublicKey};
 use crate::features::table::{LabelMode, Table};
 use crate::serve::dendrite::{AskError, Dendrite, Reply, Target, wire_features};
@@ -153,17 +153,6 @@ impl fmt::Display for Line<'_> {
             Err(error) => formatter.write_str(&with_causes(error)),
         }
     }
-}
-
-/// The error and its causes in one line.
-fn with_causes(error: &AskError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// How all of it went.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::subnet::reward::{
-    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, time_kernel,
+    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, converting_earns_more,
+    time_kernel,
 };
 
 /// Times that are answered, in seconds. The lower bound is positive because the network refuses
@@ -75,11 +76,8 @@ impl Decision {
         let converted = match self.rule {
             Rule::Threshold(threshold) => probability >= f64::from(threshold),
             Rule::Reward => {
-                let if_converted = spec.class_weight * weights.positive
-                    + spec.time_weight * f64::from(self.time_accuracy);
-                let if_not = spec.class_weight * weights.negative;
-                // The other terms of the reward are the same for both answers.
-                probability * if_converted > (1.0 - probability) * if_not
+                let time_accuracy = f64::from(self.time_accuracy);
+                converting_earns_more(spec, weights, probability, time_accuracy)
             }
         };
         let time = time_seconds + f64::from(self.time_offset_seconds);

@@ -23,6 +23,7 @@ use observer::{Observer, Stage, StageReport};
 use split::Split;
 use stage::{Rows, StagePlan};
 
+use crate::causes::with_causes;
 use crate::features::Conversation;
 use crate::features::scaler::Scaler;
 use crate::model::baseline::Baseline;
@@ -219,16 +220,6 @@ fn fit_baseline(data: &Data, warnings: &mut Vec<String>) -> Baseline {
         warnings.push(format!("the baseline is a constant: {}", with_causes(&error)));
         constant()
     })
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn fit_networks(

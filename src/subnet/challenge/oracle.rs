@@ -1,7 +1,8 @@
 //! What a generator knows of an outcome, and the best answer that can be given from it.
 
 use crate::subnet::reward::{
-    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, time_kernel,
+    Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, converting_earns_more,
+    time_kernel,
 };
 
 /// What a generator knew of a conversation's outcome before it drew it.
@@ -39,20 +40,11 @@ pub enum OracleTime {
 /// The answer with the largest expected reward under `spec` and `weights`, given what the
 /// generator knew. Its confidence is the probability itself.
 ///
-/// Neither the response time nor the confidence changes which class is better, so both are left
-/// out of the comparison:
-///
-/// ```text
-/// no:  w_class * (1 - p) * negative
-/// yes: p * (w_class * positive + w_time * max over t of E[max(0, 1 - |t - T| / 15)])
-/// ```
+/// See [`converting_earns_more`].
 pub fn bayes_answer(oracle: &Oracle, spec: &RewardSpec, weights: ClassWeights) -> Answer {
     let confidence = oracle.probability;
     let (time_seconds, time_accuracy) = oracle.time.best();
-    let no = spec.class_weight * (1.0 - confidence) * weights.negative;
-    let yes =
-        confidence * (spec.class_weight * weights.positive + spec.time_weight * time_accuracy);
-    if yes > no {
+    if converting_earns_more(spec, weights, confidence, time_accuracy) {
         Answer { converted: true, time_seconds, confidence }
     } else {
         Answer { converted: false, time_seconds: NOT_CONVERTED, confidence }

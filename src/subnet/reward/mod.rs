@@ -149,6 +149,27 @@ pub fn reward(
     Reward { class, time_accuracy, diversity, prediction, response_time, total }
 }
 
+/// Whether "converts" has the larger expected reward, for a conversation that converts with
+/// `probability`, and whose time, if it does, would be answered with the expected
+/// `time_accuracy` (the mean of [`time_kernel`]).
+///
+/// The response time and the confidence earn the same either way, so they are left out:
+///
+/// ```text
+/// yes: p * (w_class * positive + w_time * time_accuracy)
+/// no:  (1 - p) * w_class * negative
+/// ```
+pub fn converting_earns_more(
+    spec: &RewardSpec,
+    weights: ClassWeights,
+    probability: f64,
+    time_accuracy: f64,
+) -> bool {
+    let yes = spec.class_weight * weights.positive + spec.time_weight * time_accuracy;
+    let no = spec.class_weight * weights.negative;
+    probability * yes > (1.0 - probability) * no
+}
+
 /// What a time that is `error_seconds` from the true one earns: 1 at 0, falling in a straight
 /// line to 0 at [`TIME_WINDOW_SECONDS`] on either side. 0 if the error is NaN.
 pub fn time_kernel(error_seconds: f64) -> f64 {
