@@ -16,6 +16,7 @@ use convminer::chain::Keypair;
 use convminer::features::engineer::engineer;
 use convminer::features::{Conversation, reader};
 use convminer::model::device::DeviceChoice;
+use convminer::model::ensemble::Path;
 use convminer::model::{Model as _, Predictor};
 use convminer::serve::access::Access;
 use convminer::serve::dendrite::wire_features;
@@ -41,14 +42,13 @@ fn examples(count: usize) -> (Vec<Conversation>, Vec<Truth>) {
         .unzip()
 }
 
-/// A miner of the default shape. One epoch: its speed does not depend on what it learned.
+/// A miner of the default shape, trained as far as closes the gates that stay closed: how many
+/// inputs it looks at is part of its speed.
 fn miner() -> Predictor {
-    let (conversations, truths) = examples(2000);
-    let mut config = TrainConfig::default();
-    config.classifier.epochs = 1;
-    config.regressor.epochs = 1;
+    let (conversations, truths) = examples(10_000);
+    let config = TrainConfig { folds: 1, ..TrainConfig::default() };
     let device = DeviceChoice::Cpu.open().expect("the CPU is always there");
-    train(&conversations, &truths, &config, &device, &mut ()).expect("2,000 rows train").predictor
+    train(&conversations, &truths, &config, &device, &mut ()).expect("10,000 rows train").predictor
 }
 
 /// Signs requests as a dendrite does, each with a nonce of its own.
@@ -118,6 +118,17 @@ fn predict(criterion: &mut Criterion) {
         group.bench_function(format!("batch {rows}"), |bencher| {
             bencher.iter(|| predictor.predict(black_box(&conversations)));
         });
+    }
+    // The same networks without engineering, calibration and decision, by either path.
+    let ensemble = predictor.ensemble.as_ref().expect("10,000 rows bear networks");
+    for rows in [1, 8, 32, 64] {
+        let (conversations, _) = examples(rows);
+        let inputs = predictor.scaler.rows(&conversations);
+        for (name, path) in [("lean", Path::Lean), ("tensors", Path::Tensors)] {
+            group.bench_function(format!("{name} {rows}"), |bencher| {
+                bencher.iter(|| ensemble.outputs_by(path, black_box(&inputs)));
+            });
+        }
     }
     group.finish();
 }

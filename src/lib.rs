@@ -3,6 +3,7 @@
 //! Each module is a room of the house; arrows go down only.
 //!
 //! - [`cli`]: one file a sub-command, arguments in, exit code out
+//! - [`report`]: how a miner does, as numbers and as a page; above [`train`]
 //! - [`serve`] and [`train`]: the two activities; neither imports the other
 //! - [`chain`]: keys, wallets and the metagraph file
 //! - [`model`]: what a trained miner is
@@ -17,6 +18,7 @@ pub mod features;
 pub mod files;
 pub mod model;
 mod nearest;
+pub mod report;
 pub mod serve;
 pub mod subnet;
 pub mod train;

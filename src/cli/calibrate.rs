@@ -1,21 +1,26 @@
 //! `convminer calibrate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{anyhow, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::ExitStatus;
 use super::common::{LabelledData, hash_file, load};
 use super::error::WithHint as _;
 use super::printer::Printer;
-use crate::model::Predictor;
-use crate::model::calibration::Calibration;
+use crate::model::calibration::{self, Calibration, Method};
 use crate::model::checkpoint;
 use crate::model::device::DeviceChoice;
-use crate::train::evaluation::{ReliabilityBin, brier, expected_calibration_error, reliability};
+use crate::train::evaluation::{
+    ReliabilityBin, brier, expected_calibration_error, log_loss, reliability,
+};
 
-/// Fewer rows say too little about ten bins.
+/// Fewer rows say too little to calibrate on.
 const FEWEST_ROWS: usize = 100;
+/// Bins where nobody says how many.
+const BINS: usize = 10;
 
 /// The arguments of `convminer calibrate`.
 #[derive(Debug, clap::Args)]
@@ -25,18 +30,53 @@ pub struct CalibrateArgs {
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
-    /// How many bins of equal width, from 2 to 1000
-    #[arg(long, value_name = "N", default_value_t = 10,
-          value_parser = clap::value_parser!(u32).range(2..=1000))]
-    bins: u32,
+    /// How to calibrate; auto takes the simplest method whose cross-validated log loss is within a
+    /// standard error of the best
+    #[arg(long, value_name = "METHOD", default_value = AUTO, value_parser = method_parser())]
+    method: Asked,
+    /// How many bins of equal width, from 2 to 1000, in the method of that name and in the table of
+    /// results [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    bins: Option<u32>,
+    /// Count the rows into the bins of a checkpoint that is calibrated with bins, on top of what
+    /// they hold, instead of calibrating anew
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    update: bool,
+    /// Let a row in the bins count half after N more rows of its bin were counted by --update
+    /// [default: what the checkpoint says; at first, that it counts for ever]
+    #[arg(long, value_name = "N", value_parser = half_life)]
+    half_life_rows: Option<f64>,
     /// Calibrate on fewer than 100 rows too
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
     force: bool,
+    /// Print the results and write nothing
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    dry_run: bool,
     /// Print the results as JSON
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
     json: bool,
+}
+
+const AUTO: &str = "auto";
+
+/// A method, or none in particular: the best by cross-validation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked(pub(super) Option<Method>);
+
+pub(super) fn method_parser() -> impl TypedValueParser<Value = Asked> {
+    let names = std::iter::once(AUTO).chain(Method::ALL.map(Method::as_str));
+    PossibleValuesParser::new(names).map(|name| Asked(name.parse().ok()))
+}
+
+fn half_life(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rows) if rows > 0.0 && rows.is_finite() => Ok(rows),
+        _ => Err("expected a number of rows above 0".to_owned()),
+    }
 }
 
 /// What `--json` prints.
@@ -44,64 +84,182 @@ pub struct CalibrateArgs {
 struct Report {
     checkpoint: PathBuf,
     rows: usize,
+    /// What each method would do to rows it has not seen; empty with `--update`.
+    candidates: Vec<Candidate>,
+    /// The one that was taken.
+    method: Method,
+    calibration: Calibration,
+    written: bool,
     before: Side,
-    /// Each row measured with bins that were fitted without it.
+    /// Each row measured with what was fitted without it.
     after: Side,
+}
+
+/// A method's cross-validated scores.
+#[derive(Debug, Serialize)]
+struct Candidate {
+    method: Method,
+    log_loss: f64,
+    ece: f64,
+    brier: f64,
 }
 
 /// The probabilities before or after.
 #[derive(Debug, Serialize)]
 struct Side {
+    log_loss: f64,
     ece: f64,
     brier: f64,
     reliability: Vec<ReliabilityBin>,
 }
 
+/// What the model said, and what came true.
+struct Rows {
+    raw: Vec<f64>,
+    converted: Vec<bool>,
+}
+
+/// A new calibration, and how it does on rows it has not seen.
+struct Fitted {
+    calibration: Calibration,
+    candidates: Vec<Candidate>,
+    bins: usize,
+    unseen: Vec<f64>,
+}
+
 /// Fits a checkpoint's calibration to labelled rows and writes it into the checkpoint.
+///
+/// # Errors
+///
+/// If the rows or the checkpoint cannot be read, there are too few rows, or the checkpoint's
+/// calibration cannot go on learning but should.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (path, predictor) = load(args.checkpoint, DeviceChoice::Cpu)?;
+    let (path, predictor) = load(args.checkpoint.clone(), DeviceChoice::Cpu)?;
     let (table, truths) = args.labelled.read(printer)?;
-    if truths.len() < FEWEST_ROWS && !args.force {
-        return Err(anyhow::anyhow!(
-            "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are {}",
-            truths.len()
-        ))
-        .with_hint(|| "--force calibrates on what there is");
-    }
+    enough(truths.len(), &args)?;
     if hash_file(&args.labelled.data)? == checkpoint::read_manifest(&path)?.data.sha256 {
         printer.warn(
             "these are the rows that the checkpoint was trained on, which it knows too well: \
              calibrate on others",
         );
     }
-    let bins = args.bins as usize;
-    let raw: Vec<f64> =
-        predictor.estimate(&table.conversations).iter().map(|e| e.probability).collect();
-    let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
+    let rows = Rows {
+        raw: predictor.estimate(&table.conversations).iter().map(|e| e.probability).collect(),
+        converted: truths.iter().map(|truth| truth.converted).collect(),
+    };
+    let old = predictor.calibration;
+    let current: Vec<f64> = rows.raw.iter().map(|raw| old.apply(*raw)).collect();
+    let fitted = if args.update { update(&args, old, &rows, &path)? } else { fit(&args, &rows) };
+    if args.half_life_rows.is_some() && fitted.calibration.method() != Method::Bins {
+        printer.warn("--half-life-rows changes nothing: only bins go on learning");
+    }
+    if !args.dry_run {
+        checkpoint::replace_calibration(&path, &fitted.calibration)?;
+    }
     let report = Report {
-        rows: raw.len(),
-        before: before(&predictor, &raw, &converted, bins),
-        after: side(&Calibration::cross_fitted(bins, &raw, &converted), &converted, bins),
+        rows: rows.raw.len(),
+        before: side(&current, &rows.converted, fitted.bins),
+        after: side(&fitted.unseen, &rows.converted, fitted.bins),
+        candidates: fitted.candidates,
+        method: fitted.calibration.method(),
+        calibration: fitted.calibration,
+        written: !args.dry_run,
         checkpoint: path,
     };
-    let rows = raw.iter().copied().zip(converted.iter().copied());
-    checkpoint::replace_calibration(&report.checkpoint, &Calibration::fit(bins, rows))?;
     if args.json {
         printer.out(serde_json::to_string_pretty(&report)?)?;
     } else {
         print(&report, printer)?;
     }
-    printer.note(format_args!("wrote the calibration into {}", report.checkpoint.display()));
+    if report.written {
+        printer.note(format_args!("wrote the calibration into {}", report.checkpoint.display()));
+    } else {
+        printer.note("wrote nothing: this was a dry run");
+    }
     Ok(ExitStatus::Success)
 }
 
-fn before(predictor: &Predictor, raw: &[f64], converted: &[bool], bins: usize) -> Side {
-    let current: Vec<f64> = raw.iter().map(|p| predictor.calibration.apply(*p)).collect();
-    side(&current, converted, bins)
+/// Whether there are rows enough; those that are only counted need not be many.
+fn enough(rows: usize, args: &CalibrateArgs) -> anyhow::Result<()> {
+    if rows == 0 {
+        bail!("expected labelled rows to calibrate on, but there are none");
+    }
+    if rows < FEWEST_ROWS && !args.force && !args.update {
+        return Err(anyhow!(
+            "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are {rows}"
+        ))
+        .with_hint(|| "--force calibrates on what there is");
+    }
+    Ok(())
+}
+
+/// Calibrates anew, by the method that was asked for or that suits the rows.
+fn fit(args: &CalibrateArgs, Rows { raw, converted }: &Rows) -> Fitted {
+    let bins = args.bins.map_or(BINS, |bins| bins as usize);
+    let choice = calibration::choose(bins, raw, converted);
+    let method = args.method.0.unwrap_or(choice.method);
+    let candidates = choice.log_losses.into_iter().map(|(method, log_loss)| {
+        let fits = calibration::cross_fits(method, bins, raw, converted);
+        let mean = |score: &dyn Fn(&[f64]) -> f64| {
+            fits.iter().map(|fit| score(fit)).sum::<f64>() / fits.len() as f64
+        };
+        Candidate {
+            method,
+            log_loss,
+            ece: mean(&|fit| expected_calibration_error(fit, converted, bins)),
+            brier: mean(&|fit| brier(fit, converted)),
+        }
+    });
+    let mut fitted = calibration::fit(method, bins, raw, converted);
+    if let Calibration::Bins(bins) = &mut fitted {
+        bins.half_life_rows = args.half_life_rows;
+    }
+    Fitted {
+        calibration: fitted,
+        candidates: candidates.collect(),
+        bins,
+        unseen: calibration::cross_fitted(method, bins, raw, converted),
+    }
+}
+
+/// Counts the rows into the bins that are there.
+fn update(
+    args: &CalibrateArgs,
+    old: Calibration,
+    Rows { raw, converted }: &Rows,
+    path: &Path,
+) -> anyhow::Result<Fitted> {
+    let path = path.display();
+    let mut bins = match (old, args.method.0) {
+        (Calibration::Bins(bins), None | Some(Method::Bins)) => bins,
+        (_, Some(method)) if method != Method::Bins => {
+            return Err(anyhow!("expected bins to update, but --method says {method}"))
+                .with_hint(|| "without --update, it is calibrated anew");
+        }
+        (other, _) => {
+            return Err(anyhow!(
+                "expected `{path}` to be calibrated with bins, which alone go on learning, but its \
+                 calibration is: {other}"
+            ))
+            .with_hint(|| "`convminer calibrate --method bins` calibrates it so");
+        }
+    };
+    let count = bins.bins.len();
+    if args.bins.is_some_and(|asked| asked as usize != count) {
+        return Err(anyhow!("expected --bins {count}, for `{path}` has as many"))
+            .with_hint(|| "without --update, it is calibrated anew");
+    }
+    bins.half_life_rows = args.half_life_rows.or(bins.half_life_rows);
+    let unseen = bins.learn(raw, converted);
+    let calibration = Calibration::Bins(bins);
+    Ok(Fitted { calibration, candidates: Vec::new(), bins: count, unseen })
 }
 
 fn side(probabilities: &[f64], converted: &[bool], bins: usize) -> Side {
+    let pairs = probabilities.iter().zip(converted);
+    let losses = pairs.map(|(probability, converted)| log_loss(*probability, *converted));
     Side {
+        log_loss: losses.sum::<f64>() / probabilities.len() as f64,
         ece: expected_calibration_error(probabilities, converted, bins),
         brier: brier(probabilities, converted),
         reliability: reliability(probabilities, converted, bins),
@@ -109,7 +267,12 @@ fn side(probabilities: &[f64], converted: &[bool], bins: usize) -> Side {
 }
 
 fn print(report: &Report, printer: &Printer) -> std::io::Result<()> {
-    printer.out(format_args!("{:>11}   {:>28}   {:>28}", "", "before", "after (cross-fitted)"))?;
+    if !report.candidates.is_empty() {
+        print_candidates(report, printer)?;
+    }
+    let unseen = if report.candidates.is_empty() { "while learning" } else { "cross-fitted" };
+    let after = format!("after ({unseen})");
+    printer.out(format_args!("{:>11}   {:>28}   {after:>28}", "", "before"))?;
     printer.out(format_args!(
         "{:>11}   {:>8} {:>9} {:>9}   {:>8} {:>9} {:>9}",
         "probability", "rows", "says", "came true", "rows", "says", "came true"
@@ -125,12 +288,26 @@ fn print(report: &Report, printer: &Printer) -> std::io::Result<()> {
         ))?;
     }
     for (name, before, after) in [
+        ("log loss", report.before.log_loss, report.after.log_loss),
         ("ECE", report.before.ece, report.after.ece),
         ("Brier", report.before.brier, report.after.brier),
     ] {
         printer.out(format_args!("{name:<11}   {before:>28.4}   {after:>28.4}"))?;
     }
-    Ok(())
+    printer.out(format_args!("calibration   {}", report.calibration))
+}
+
+fn print_candidates(report: &Report, printer: &Printer) -> std::io::Result<()> {
+    printer.out(format_args!(
+        "{:<11}   {:>8} {:>9} {:>9}   (cross-validated)",
+        "method", "log loss", "ECE", "Brier"
+    ))?;
+    for Candidate { method, log_loss, ece, brier } in &report.candidates {
+        let taken = if *method == report.method { "   taken" } else { "" };
+        printer
+            .out(format_args!("{method:<11}   {log_loss:>8.4} {ece:>9.4} {brier:>9.4}{taken}"))?;
+    }
+    printer.out("")
 }
 
 fn cells(bin: &ReliabilityBin) -> String {

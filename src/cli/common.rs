@@ -13,7 +13,7 @@ use super::error::WithHint as _;
 use super::printer::Printer;
 use crate::features::table::{self, LabelMode, Table, TableError};
 use crate::model::Predictor;
-use crate::model::checkpoint;
+use crate::model::checkpoint::{self, CheckpointError};
 use crate::model::device::{DeviceChoice, DeviceError};
 use crate::subnet::reward::Truth;
 
@@ -64,13 +64,24 @@ impl LabelledData {
     }
 }
 
-/// The checkpoint that was named, or the latest one.
+/// The checkpoint that comes with the project, for who has trained none.
+const SHIPPED: &str = "default";
+
+/// The checkpoint that was named, or the latest one, or else the one that comes with the project.
 pub(super) fn checkpoint_path(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     match named {
         Some(path) => Ok(path),
-        None => checkpoint::latest(Path::new(CHECKPOINTS))
-            .with_hint(|| "`convminer train` makes one; `--checkpoint` names another"),
+        None => match checkpoint::latest(Path::new(CHECKPOINTS)) {
+            Err(CheckpointError::NoLatest { .. }) if shipped().is_dir() => Ok(shipped()),
+            latest => {
+                latest.with_hint(|| "`convminer train` makes one; `--checkpoint` names another")
+            }
+        },
     }
+}
+
+fn shipped() -> PathBuf {
+    Path::new(CHECKPOINTS).join(SHIPPED)
 }
 
 /// Opens the device that was asked for.

@@ -78,6 +78,7 @@ fn shown(defaults: &Value, name: &str) -> Option<String> {
     if found.iter().all(|(_, value)| value == first) {
         return Some(first.clone());
     }
+    found.dedup();
     let each: Vec<String> =
         found.iter().map(|(table, value)| format!("{value} ({table})")).collect();
     Some(each.join(", "))
@@ -88,6 +89,7 @@ fn collect(value: &Value, table: &str, name: &str, found: &mut Vec<(String, Stri
         let is_named = flag::canonical(key) == name;
         match value {
             Value::Object(_) => collect(value, key, name, found),
+            Value::Array(items) => items.iter().for_each(|item| collect(item, key, name, found)),
             Value::String(text) if is_named => found.push((table.to_owned(), text.clone())),
             Value::Bool(_) | Value::Number(_) if is_named => {
                 found.push((table.to_owned(), value.to_string()));
@@ -102,6 +104,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::train::member::MemberConfig;
 
     #[test]
     fn keys_are_found_at_any_depth() {
@@ -128,10 +131,10 @@ mod tests {
     fn training_has_its_defaults() {
         let config = TrainConfig::default();
         assert_eq!(default_of("train", "seed"), Some(config.seed.to_string()));
+        let rates = (config.classifier[0].learning_rate, config.regressor[0].learning_rate);
         assert_eq!(
             default_of("train", "lr"),
-            Some(config.classifier.learning_rate.to_string()),
-            "both stages start alike"
+            Some(format!("{} (classifier), {} (regressor)", rates.0, rates.1))
         );
         assert_eq!(default_of("train", "data"), None);
         assert_eq!(default_of("serve", "seed"), None);
@@ -145,11 +148,23 @@ mod tests {
             fs::write(&path, text).unwrap();
             Training::read(&path)
         };
-        let training = read("seed = 99\n[regressor]\nepochs = 4\nlearning_rate = 0.5").unwrap();
+        let training =
+            read("seed = 99\n[[regressor]]\narchitecture = 'mlp'\nepochs = 4\nlearning_rate = 0.5")
+                .unwrap();
+        // Each value once, in the order of the networks.
+        let each = |value: fn(&MemberConfig) -> String, regressor: &str| {
+            let mut values: Vec<String> =
+                training.config.classifier.iter().map(|c| value(c) + " (classifier)").collect();
+            values.dedup();
+            values.push(format!("{regressor} (regressor)"));
+            values.join(", ")
+        };
+        let epochs = each(|member| member.epochs.to_string(), "4");
+        let rates = each(|member| member.learning_rate.to_string(), "0.5");
         for (name, expected) in [
             ("seed", Some("99")),
-            ("epochs", Some("60 (classifier), 4 (regressor)")),
-            ("lr", Some("0.01 (classifier), 0.5 (regressor)")),
+            ("epochs", Some(epochs.as_str())),
+            ("lr", Some(rates.as_str())),
             ("batch-size", None),
             ("data", None),
         ] {

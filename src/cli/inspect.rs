@@ -8,6 +8,7 @@ use super::ExitStatus;
 use super::common::{checkpoint_path, open};
 use super::printer::Printer;
 use crate::model::Predictor;
+use crate::model::calibration::Calibration;
 use crate::model::checkpoint::{self, Manifest};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
@@ -45,13 +46,6 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
     let data = &manifest.data;
     let networks = manifest.parameters.iter().map(|(name, count)| format!("{name} {count}"));
     let networks: Vec<String> = networks.collect();
-    let bins = match predictor.calibration.bins.len() {
-        0 => "none: `convminer calibrate` fits it".to_owned(),
-        bins => {
-            let rows: u64 = predictor.calibration.bins.iter().map(|bin| bin.rows).sum();
-            format!("{bins} bins from {rows} rows")
-        }
-    };
     let decision = &predictor.decision;
     let rule = match decision.rule {
         Rule::Reward => "by expected reward".to_owned(),
@@ -84,17 +78,26 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
             "baseline",
             if predictor.baseline.fitted { "logistic regression" } else { "constant" }.to_owned(),
         ),
-        ("calibration", bins),
+        ("calibration", predictor.calibration.to_string()),
         (
             "decision",
             format!(
-                "{} (spec {}), time {:+.1} s, time accuracy {:.3}",
-                rule, manifest.reward_spec, decision.time_offset_seconds, decision.time_accuracy
+                "{} (spec {}), {}",
+                rule,
+                manifest.reward_spec,
+                decision.times.as_ref().map_or_else(
+                    || "no distribution of times".to_owned(),
+                    |times| format!("distribution of times from {} conversions", times.rows),
+                )
             ),
         ),
         ("seed, device", format!("{}, {}", manifest.seed, manifest.device)),
         (
-            if predictor.calibration.bins.is_empty() { "held out" } else { "uncalibrated" },
+            if predictor.calibration == Calibration::Identity {
+                "held out"
+            } else {
+                "uncalibrated"
+            },
             format!(
                 "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {}",
                 metric("accuracy"),

@@ -18,6 +18,7 @@ pub mod completions;
 mod computed;
 pub mod config;
 mod config_file;
+mod cross_validation;
 pub mod error;
 pub mod evaluate;
 mod flag;
@@ -26,7 +27,9 @@ pub mod inspect;
 mod logging;
 pub mod predict;
 pub mod printer;
+mod progress;
 pub mod query;
+pub mod report;
 mod scores;
 pub mod serve;
 mod settings;
@@ -99,6 +102,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure a checkpoint on labelled conversations
     Evaluate(evaluate::EvaluateArgs),
+    /// Show how a checkpoint does on labelled conversations, as a page with charts
+    Report(report::ReportArgs),
     /// Answer the conversations of a file
     Predict(predict::PredictArgs),
     /// Fit a checkpoint's probabilities to labelled conversations it was not trained on
@@ -130,6 +135,7 @@ impl Command {
             Command::Generate(args) => generate::run(args, printer),
             Command::Train(args) => train::run(args, layers, printer),
             Command::Evaluate(args) => evaluate::run(args, printer),
+            Command::Report(args) => report::run(args, printer),
             Command::Predict(args) => predict::run(args, printer),
             Command::Calibrate(args) => calibrate::run(args, printer),
             Command::Inspect(args) => inspect::run(args, printer),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -16,9 +17,14 @@ use crate::chain::wallet::{self, WalletLocation};
 use crate::chain::{Keypair, Metagraph};
 use crate::features::Conversation;
 use crate::model::Model;
+use crate::model::checkpoint::{self, CheckpointError};
 use crate::model::device::DeviceChoice;
 use crate::serve::access::Access;
+use crate::serve::live::LiveModel;
 use crate::serve::{ServeConfig, serve};
+
+/// How often it is looked whether the checkpoint's calibration was replaced.
+const WATCH: Duration = Duration::from_secs(2);
 
 /// The arguments of `convminer serve`.
 #[derive(Debug, clap::Args)]
@@ -110,11 +116,10 @@ fn stake(text: &str) -> Result<f64, String> {
 ///
 /// If a wallet, metagraph or checkpoint that was named cannot be used, or the address is taken.
 pub fn run(args: ServeArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (checkpoint, predictor) = common::load(args.checkpoint.clone(), DeviceChoice::Auto)?;
+    let checkpoint = common::checkpoint_path(args.checkpoint.clone())?;
+    let model = Arc::new(live(&checkpoint)?);
     let (keypair, address) = identity(&args, printer)?;
     let access = access(&args, printer)?;
-    // The first forward pass sets things up; no validator should wait for that.
-    predictor.predict(&[Conversation::EMPTY]);
     let config = ServeConfig {
         access,
         external_ip: args.axon_external_ip,
@@ -125,10 +130,24 @@ pub fn run(args: ServeArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
-    let serving = listen(address, config, Arc::new(predictor), &checkpoint, printer);
+    let _watch = model.watch(WATCH).context("the checkpoint cannot be watched")?;
+    let serving = listen(address, config, model, &checkpoint, printer);
     runtime.block_on(serving)?;
     printer.note("stopped");
     Ok(ExitStatus::Success)
+}
+
+/// The checkpoint's model, which follows what `convminer calibrate` writes.
+fn live(checkpoint: &Path) -> anyhow::Result<LiveModel> {
+    let device = common::open(DeviceChoice::Auto)?;
+    let path = checkpoint.to_owned();
+    let load = move || -> Result<Arc<dyn Model>, CheckpointError> {
+        let predictor = checkpoint::load(&path, &device)?;
+        // The first forward pass sets things up; no validator should wait for that.
+        predictor.predict(&[Conversation::EMPTY]);
+        Ok(Arc::new(predictor))
+    };
+    Ok(LiveModel::load(checkpoint::replaceable_files(checkpoint), load)?)
 }
 
 async fn listen(

@@ -454,14 +454,16 @@ mod tests {
     fn a_training_configuration_stands_where_it_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.toml");
-        std::fs::write(&path, "seed = 99\n[classifier]\nepochs = 3\n").unwrap();
+        std::fs::write(&path, "seed = 99\n[[classifier]]\nepochs = 3\n").unwrap();
         let named = path.to_str().unwrap();
         let flag = format!("convminer train --data d.csv --config {named}");
         let variable = [("CONVMINER_CONFIG", named)];
         let variables = [("CONVMINER_CONFIG", named), ("CONVMINER_EPOCHS", "5")];
         let file = format!("[train]\ndata = 'd.csv'\nepochs = 2\nconfig = '{named}'\n");
         let elsewhere = "[train]\ndata = 'd.csv'\nepochs = 2\nbatch-size = 8\n";
-        let (plain, stages) = ("convminer train", "3 (classifier), 60 (regressor)");
+        let regressor = TrainConfig::default().regressor[0].epochs;
+        let stages = format!("3 (classifier), {regressor} (regressor)");
+        let (plain, stages) = ("convminer train", stages.as_str());
         let over = format!("{flag} --epochs 6");
         for (line, variables, file, epochs, seed, given) in [
             (plain, &[][..], file.as_str(), "2", "99", Some(2)),
@@ -479,7 +481,9 @@ mod tests {
             assert_eq!(shown.source == Source::Training(path.clone()), epochs == stages);
             assert_eq!(shown.problem, None);
             assert_eq!(value("seed").value.as_deref(), Some(seed));
-            assert_eq!(layers.training().classifier.epochs, if seed == "99" { 3 } else { 60 });
+            let epochs = layers.training().classifier[0].epochs;
+            let default = TrainConfig::default().classifier[0].epochs;
+            assert_eq!(epochs, if seed == "99" { 3 } else { default });
             // What the configuration does not state is left to the file.
             let batch_size = if file == elsewhere { "8" } else { "256" };
             assert_eq!(value("batch-size").value.as_deref(), Some(batch_size));

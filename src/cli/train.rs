@@ -1,23 +1,22 @@
 //! `convminer train`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::clock::Moment;
 use super::common::{CHECKPOINTS, LabelledData, hash_file, open, parse_name};
 use super::error::WithHint as _;
 use super::printer::Printer;
+use super::progress::{Interrupts, Progress};
 use super::settings::Layers;
-use super::{ExitStatus, scores};
+use super::{ExitStatus, calibrate, cross_validation, report as page, scores};
 use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest};
+use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
 use crate::train::config::{ClassifierLoss, TimeLoss, TrainConfig};
-use crate::train::observer::{Epoch, Observer, Stage, StageReport};
+use crate::train::member::{Architecture, MemberConfig};
+use crate::train::observer::Stage;
 use crate::train::{self, TrainError, Trained};
 
 /// The arguments of `convminer train`.
@@ -26,8 +25,12 @@ pub struct TrainArgs {
     #[command(flatten)]
     labelled: LabelledData,
     /// The checkpoint's folder [default: checkpoints/ and the data's name with the time]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "cv")]
     out: Option<PathBuf>,
+    /// Train without each of N parts of the rows, 2 or more, and print how the miners do on the
+    /// parts that they did not see; no checkpoint is written
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1000))]
+    cv: Option<u64>,
     /// Where to train: auto, cpu, ndarray or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -36,15 +39,27 @@ pub struct TrainArgs {
     // It is read with the settings, among which it has its rank.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Passes over the rows at most, in each stage
+    /// The classifiers' architectures: tabular, mlp or residual, as many as wanted
+    #[arg(long, value_name = "NAMES", value_delimiter = ',',
+          value_parser = parse_name::<Architecture>)]
+    classifiers: Vec<Architecture>,
+    /// The regressors' architectures: tabular, mlp or residual, as many as wanted
+    #[arg(long, value_name = "NAMES", value_delimiter = ',',
+          value_parser = parse_name::<Architecture>)]
+    regressors: Vec<Architecture>,
+    /// Passes over the rows at most, of each network
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Rows a step, in each stage
+    /// Rows a step, of each network
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Adam's learning rate at the start, in each stage
+    /// Adam's learning rate at its height, of each network
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
+    /// Train an ensemble without each of N folds, and join them; 1 holds out a share once, and 0
+    /// lets the number of rows decide
+    #[arg(long, value_name = "N")]
+    folds: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -60,6 +75,12 @@ pub struct TrainArgs {
     /// The reward to decide for: main, api or guide
     #[arg(long, value_name = "SPEC")]
     reward_spec: Option<String>,
+    /// How to decide: reward, or threshold=0.5 with a probability
+    #[arg(long, value_name = "RULE")]
+    decision: Option<Rule>,
+    /// How to calibrate [default: auto, by cross-validation on held-out rows]
+    #[arg(long, value_name = "METHOD", value_parser = calibrate::method_parser())]
+    calibration: Option<calibrate::Asked>,
     /// Print the results as JSON
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -75,6 +96,16 @@ pub(super) fn run(
     // First of all, so that no Ctrl-C comes before somebody listens.
     let interrupts = Interrupts::listen()?;
     let config = configuration(&args, layers.training())?;
+    let mut progress = Progress::new(printer, interrupts);
+    if let Some(folds) = args.cv {
+        let device = open(args.device)?;
+        let (table, truths) = args.labelled.read(printer)?;
+        let folds = usize::try_from(folds).unwrap_or(usize::MAX);
+        let (conversations, truths) = (&table.conversations, &truths);
+        let result =
+            train::cross_validate(conversations, truths, &config, folds, &device, &mut progress);
+        return cross_validation::report(&or_hint(result)?, args.json, printer);
+    }
     let now = Moment::now();
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.labelled.data, now));
     free_or_hint(&out)?;
@@ -82,14 +113,8 @@ pub(super) fn run(
     let (table, truths) = args.labelled.read(printer)?;
     let data_hash = hash_file(&args.labelled.data)?;
 
-    let mut progress = Progress::new(printer, interrupts);
     let trained = train::train(&table.conversations, &truths, &config, &device, &mut progress);
-    let trained = match trained {
-        Err(error @ TrainError::Diverged(_)) => {
-            return Err(error).with_hint(|| "a smaller learning rate (--lr) may help");
-        }
-        trained => trained?,
-    };
+    let trained = or_hint(trained)?;
     for warning in &trained.warnings {
         printer.warn(warning);
     }
@@ -99,19 +124,29 @@ pub(super) fn run(
         created: now.rfc3339(),
         seed: config.seed,
         device: args.device.resolved().to_string(),
-        training: json!({ "config": config, "stages": trained.stages }),
+        training: json!({
+            "config": config,
+            "stages": trained.stages,
+            "choice": trained.choice,
+        }),
         data: DataRecord {
             file: args.labelled.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256: data_hash,
             rows: truths.len(),
             converted,
-            validation_rows: trained.evaluation.rows,
+            validation_rows: trained.held_out.rows.len(),
         },
         metrics: serde_json::to_value(&trained.evaluation)?,
-        ..Manifest::of(&trained.predictor, trained.networks.clone())
+        ..Manifest::of(&trained.predictor)
     };
     checkpoint::save(&out, &trained.predictor, manifest)?;
-    report(&args, &out, &trained, printer)
+    let status = report(&args, &out, &trained, printer)?;
+    // Last of all: the miner is whole without it.
+    let labelled = (table.conversations.as_slice(), truths.as_slice());
+    if let Err(error) = page::write_for_training(&out, &args.labelled.data, labelled, &trained) {
+        printer.warn(format_args!("there is no report of the training: {error:#}"));
+    }
+    Ok(status)
 }
 
 /// Prints the results and makes the checkpoint the latest one.
@@ -122,7 +157,11 @@ fn report(
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
     if args.json {
-        let report = json!({ "checkpoint": out, "evaluation": trained.evaluation });
+        let report = json!({
+            "checkpoint": out,
+            "evaluation": trained.evaluation,
+            "choice": trained.choice,
+        });
         printer.out(serde_json::to_string_pretty(&report)?)?;
     } else {
         printer.out("On the rows that no network was trained on:")?;
@@ -141,10 +180,26 @@ fn report(
 
 /// The training configuration with the flags over it.
 fn configuration(args: &TrainArgs, mut config: TrainConfig) -> anyhow::Result<TrainConfig> {
-    for stage in [&mut config.classifier, &mut config.regressor] {
-        stage.epochs = args.epochs.unwrap_or(stage.epochs);
-        stage.batch_size = args.batch_size.unwrap_or(stage.batch_size);
-        stage.learning_rate = args.lr.unwrap_or(stage.learning_rate);
+    for (stage, names, members) in [
+        (Stage::Classifier, &args.classifiers, &mut config.classifier),
+        (Stage::Regressor, &args.regressors, &mut config.regressor),
+    ] {
+        if !names.is_empty() {
+            *members = names.iter().map(|name| MemberConfig::new(stage, *name)).collect();
+        }
+        for member in members {
+            if let Some(epochs) = args.epochs {
+                // Who names a number wants no more, however small the table.
+                (member.epochs, member.least_steps) = (epochs, 0);
+            }
+            member.batch_size = args.batch_size.unwrap_or(member.batch_size);
+            member.learning_rate = args.lr.unwrap_or(member.learning_rate);
+        }
+    }
+    config.folds = args.folds.unwrap_or(config.folds);
+    config.decision = args.decision.unwrap_or(config.decision);
+    if let Some(calibrate::Asked(method)) = args.calibration {
+        config.calibration = method;
     }
     config.seed = args.seed.unwrap_or(config.seed);
     config.valid_fraction = args.valid_fraction.unwrap_or(config.valid_fraction);
@@ -159,6 +214,15 @@ fn configuration(args: &TrainArgs, mut config: TrainConfig) -> anyhow::Result<Tr
     Ok(config)
 }
 
+fn or_hint<T>(result: Result<T, TrainError>) -> anyhow::Result<T> {
+    match result {
+        Err(error @ TrainError::Diverged(_)) => {
+            Err(error).with_hint(|| "a smaller learning rate (--lr) may help")
+        }
+        result => Ok(result?),
+    }
+}
+
 fn default_out(data: &Path, now: Moment) -> PathBuf {
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
     Path::new(CHECKPOINTS).join(format!("{stem}-{}", now.compact()))
@@ -170,102 +234,5 @@ fn free_or_hint(out: &Path) -> anyhow::Result<()> {
             Err(error).with_hint(|| "a checkpoint is never overwritten; name another with --out")
         }
         result => Ok(result?),
-    }
-}
-
-/// Ctrl-C, seen from a thread of its own: it ends the stage that is under way. Another one, before
-/// that was noticed, ends the program.
-struct Interrupts(Arc<AtomicBool>);
-
-impl Interrupts {
-    fn listen() -> anyhow::Result<Interrupts> {
-        let seen = Arc::new(AtomicBool::new(false));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .context("cannot listen for Ctrl-C")?;
-        let setter = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                while tokio::signal::ctrl_c().await.is_ok() {
-                    if setter.swap(true, Ordering::Relaxed) {
-                        // What a shell expects of a program that SIGINT ended.
-                        std::process::exit(130);
-                    }
-                }
-            });
-        });
-        Ok(Interrupts(seen))
-    }
-}
-
-/// A bar a stage; without a terminal, a line a stage.
-struct Progress<'a> {
-    printer: &'a Printer,
-    interrupts: Interrupts,
-    bar: ProgressBar,
-    best: f64,
-}
-
-impl<'a> Progress<'a> {
-    fn new(printer: &'a Printer, interrupts: Interrupts) -> Progress<'a> {
-        Progress { printer, interrupts, bar: ProgressBar::hidden(), best: f64::INFINITY }
-    }
-}
-
-impl Observer for Progress<'_> {
-    fn baseline_started(&mut self, rows: usize) {
-        self.printer.note(format_args!("baseline: {rows} rows"));
-    }
-
-    fn stage_started(&mut self, stage: Stage, epochs: usize, rows: usize) {
-        let style = ProgressStyle::with_template("{prefix} [{bar:25}] {pos}/{len} {msg} ({eta})")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        self.bar = self.printer.bars().add(ProgressBar::new(epochs as u64)).with_style(style);
-        self.bar.set_prefix(format!("{stage}, {rows} rows"));
-        self.best = f64::INFINITY;
-        if self.bar.is_hidden() {
-            self.printer.note(format_args!("{stage}: {rows} rows, at most {epochs} epochs"));
-        }
-    }
-
-    fn epoch_ended(&mut self, stage: Stage, epoch: &Epoch) {
-        self.best = self.best.min(epoch.validation);
-        self.bar.set_message(format!(
-            "loss {:.4}, validation {} {:.4} (best {:.4})",
-            epoch.loss,
-            stage.metric(),
-            epoch.validation,
-            self.best
-        ));
-        self.bar.inc(1);
-    }
-
-    fn stage_ended(&mut self, report: &StageReport) {
-        self.interrupts.0.store(false, Ordering::Relaxed);
-        self.bar.finish_and_clear();
-        let is_best = |epoch: &&Epoch| Some(epoch.number) == report.best_epoch;
-        let best = report.epochs.iter().find(is_best);
-        let kept = best.map_or_else(
-            || "kept nothing".to_owned(),
-            |best| {
-                let metric = report.stage.metric();
-                format!(
-                    "kept epoch {} with validation {metric} {:.4}",
-                    best.number, best.validation
-                )
-            },
-        );
-        self.printer.note(format_args!(
-            "{}: {} epochs ({}), {kept}",
-            report.stage,
-            report.epochs.len(),
-            report.ended
-        ));
-    }
-
-    fn stop_requested(&mut self) -> bool {
-        self.interrupts.0.load(Ordering::Relaxed)
     }
 }

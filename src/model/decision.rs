@@ -1,7 +1,11 @@
 //! From a probability and a time to the answer that earns the most.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
+use super::time::TimeDistribution;
 use crate::subnet::reward::{
     Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, converting_earns_more,
     time_kernel,
@@ -11,14 +15,12 @@ use crate::subnet::reward::{
 /// other times; the upper one is a day.
 pub const TIME_RANGE_SECONDS: (f64, f64) = (0.1, 86_400.0);
 
-/// Fewer held-out conversions say nothing about a systematic error of the times.
-const FEWEST_FOR_OFFSET: usize = 20;
 /// How many conversions' worth of belief the accuracy of the best constant time counts for.
 const PRIOR_TIMES: f64 = 10.0;
 
-/// How the answer is chosen.
+/// How the answer is chosen. As text: `reward`, or `threshold=` and a probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Rule {
     /// Class 1 exactly when its expected reward is larger.
     Reward,
@@ -26,42 +28,72 @@ pub enum Rule {
     Threshold(f32),
 }
 
+/// No rule is written like this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a decision, `reward` or `threshold=` and a probability, but found `{0}`")]
+pub struct UnknownRule(
+    /// What was found.
+    pub String,
+);
+
+impl FromStr for Rule {
+    type Err = UnknownRule;
+
+    fn from_str(text: &str) -> Result<Rule, UnknownRule> {
+        let unknown = || UnknownRule(text.to_owned());
+        match text {
+            "reward" => Ok(Rule::Reward),
+            "threshold" => Ok(Rule::Threshold(0.5)),
+            _ => {
+                let number = text.strip_prefix("threshold=").ok_or_else(unknown)?;
+                let threshold: f32 = number.parse().map_err(|_| unknown())?;
+                let possible = (0.0..=1.0).contains(&threshold);
+                possible.then_some(Rule::Threshold(threshold)).ok_or_else(unknown)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Reward => f.write_str("reward"),
+            Rule::Threshold(threshold) => write!(f, "threshold={threshold}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = UnknownRule;
+
+    fn try_from(text: String) -> Result<Rule, UnknownRule> {
+        text.parse()
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> String {
+        rule.to_string()
+    }
+}
+
 /// The decision of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// How the class is chosen.
     pub rule: Rule,
-    /// Added to the predicted time, in seconds.
-    pub time_offset_seconds: f32,
-    /// What the time of a rightly predicted conversion earned on held-out rows, in 0..=1: the mean
-    /// of the reward's triangular kernel.
+    /// How true times lie around predicted ones; none if there were too few to know.
+    pub times: Option<TimeDistribution>,
+    /// What the best constant time earned on the training rows, in 0..=1: the mean of the reward's
+    /// triangular kernel. All that is known where there is no distribution, and what a distribution
+    /// of few rows leans on: one lucky row must not make a miner sure.
     pub time_accuracy: f32,
 }
 
 impl Decision {
-    /// Fits the time's part to held-out converted rows, given as (predicted, true) seconds: the
-    /// offset under which the mean of the kernel is largest, and that mean.
-    ///
-    /// With few rows there is no offset, and the mean leans on `prior_accuracy`, what the best
-    /// constant time earns on the training rows: one lucky row must not make a miner sure.
+    /// Fits the time's part to held-out converted rows, given as (predicted, true) seconds.
     pub fn fit(rule: Rule, times: &[(f64, f64)], prior_accuracy: f64) -> Decision {
-        let earned = |offset: f64| -> f64 {
-            times.iter().map(|(predicted, truth)| time_kernel(predicted + offset - truth)).sum()
-        };
-        let mut best = (0.0, earned(0.0));
-        let tenths = if times.len() < FEWEST_FOR_OFFSET { 0 } else { 150 };
-        // Tenths of a second, from small to large: of equals the smallest correction wins.
-        for size in 1..=tenths {
-            for offset in [f64::from(size) / 10.0, -f64::from(size) / 10.0] {
-                let sum = earned(offset);
-                if sum > best.1 + 1e-9 {
-                    best = (offset, sum);
-                }
-            }
-        }
-        let (offset, sum) = best;
-        let accuracy = (sum + PRIOR_TIMES * prior_accuracy) / (times.len() as f64 + PRIOR_TIMES);
-        Decision { rule, time_offset_seconds: offset as f32, time_accuracy: accuracy as f32 }
+        Decision { rule, times: TimeDistribution::fit(times), time_accuracy: prior_accuracy as f32 }
     }
 
     /// The answer for a calibrated probability and a predicted time in seconds, under a reward
@@ -73,21 +105,26 @@ impl Decision {
         spec: &RewardSpec,
         weights: ClassWeights,
     ) -> Answer {
+        let (time_seconds, time_accuracy) = self.best_time(time_seconds);
         let converted = match self.rule {
             Rule::Threshold(threshold) => probability >= f64::from(threshold),
-            Rule::Reward => {
-                let time_accuracy = f64::from(self.time_accuracy);
-                converting_earns_more(spec, weights, probability, time_accuracy)
-            }
+            Rule::Reward => converting_earns_more(spec, weights, probability, time_accuracy),
         };
-        let time = time_seconds + f64::from(self.time_offset_seconds);
-        let time_seconds = if converted {
-            // max and min, in this order, also turn a NaN into a time.
-            time.max(TIME_RANGE_SECONDS.0).min(TIME_RANGE_SECONDS.1)
-        } else {
-            NOT_CONVERTED
-        };
+        let time_seconds = if converted { time_seconds } else { NOT_CONVERTED };
         Answer { converted, time_seconds, confidence: probability }
+    }
+
+    /// The time to answer for a predicted one, in seconds, and what it is expected to earn if the
+    /// conversation converts: the mean of the reward's kernel, in 0..=1.
+    pub fn best_time(&self, predicted_seconds: f64) -> (f64, f64) {
+        // max and min, in this order, also turn a NaN into a time.
+        let within = |seconds: f64| seconds.max(TIME_RANGE_SECONDS.0).min(TIME_RANGE_SECONDS.1);
+        let predicted = within(predicted_seconds);
+        let prior = f64::from(self.time_accuracy);
+        let Some(times) = &self.times else { return (predicted, prior) };
+        let (time, accuracy) = times.best_time(predicted);
+        let rows = times.rows as f64;
+        (within(time), (rows * accuracy + PRIOR_TIMES * prior) / (rows + PRIOR_TIMES))
     }
 
     /// Whether the numbers can be computed with.
@@ -97,7 +134,7 @@ impl Decision {
             Rule::Reward => 0.5,
         };
         (0.0..=1.0).contains(&threshold)
-            && self.time_offset_seconds.is_finite()
+            && self.times.as_ref().is_none_or(TimeDistribution::is_valid)
             && (0.0..=1.0).contains(&self.time_accuracy)
     }
 }
@@ -132,7 +169,7 @@ mod tests {
     const WEIGHTS: ClassWeights = ClassWeights { positive: 0.375, negative: 0.625 };
 
     fn decision(rule: Rule, time_accuracy: f32) -> Decision {
-        Decision { rule, time_offset_seconds: 0.0, time_accuracy }
+        Decision { rule, times: None, time_accuracy }
     }
 
     #[test]
@@ -165,24 +202,36 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_undoes_a_bias() {
+    fn the_distribution_undoes_a_bias() {
         // Always 3 s too early.
         let times: Vec<_> =
             (0..50).map(|row| (40.0 + f64::from(row), 43.0 + f64::from(row))).collect();
         let fitted = Decision::fit(Rule::Reward, &times, 0.4);
-        assert!((fitted.time_offset_seconds - 3.0).abs() < 1e-6);
+        let (time, accuracy) = fitted.best_time(60.0);
+        assert!((time - 63.0).abs() < 1e-6, "{time}");
         // (50 * 1 + 10 * 0.4) / (50 + 10)
-        assert!((fitted.time_accuracy - 0.9).abs() < 1e-6);
+        assert!((accuracy - 0.9).abs() < 1e-6, "{accuracy}");
     }
 
     #[test]
-    fn few_rows_decide_little() {
+    fn few_rows_decide_nothing() {
         let fitted = Decision::fit(Rule::Reward, &[(40.0, 43.0)], 0.4);
-        assert_eq!(fitted.time_offset_seconds, 0.0);
-        // (1 * (1 - 3/15) + 10 * 0.4) / (1 + 10)
-        assert!((fitted.time_accuracy - 4.8 / 11.0).abs() < 1e-6);
-        let none = Decision::fit(Rule::Reward, &[], 0.4);
-        assert_eq!((none.time_offset_seconds, none.time_accuracy), (0.0, 0.4));
+        assert_eq!(fitted.best_time(60.0), (60.0, f64::from(0.4_f32)));
+    }
+
+    #[test]
+    fn rules_as_text() {
+        for (text, rule) in [
+            ("reward", Rule::Reward),
+            ("threshold=0.25", Rule::Threshold(0.25)),
+            ("threshold", Rule::Threshold(0.5)),
+        ] {
+            assert_eq!(text.parse(), Ok(rule));
+            assert_eq!(rule.to_string().parse(), Ok(rule));
+        }
+        for text in ["", "coin", "threshold=", "threshold=2", "threshold=nan"] {
+            assert!(text.parse::<Rule>().is_err(), "{text}");
+        }
     }
 
     #[test]

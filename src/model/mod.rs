@@ -5,9 +5,10 @@ pub mod calibration;
 pub mod checkpoint;
 pub mod decision;
 pub mod device;
-pub mod mlp;
+pub mod ensemble;
 pub mod networks;
 pub mod predictor;
+pub mod time;
 
 pub use predictor::Predictor;
 

@@ -1,12 +1,13 @@
 //! The trained miner: all that serving needs.
 
-use burn::tensor::Device;
+use std::borrow::Cow;
 
 use super::Model;
 use super::baseline::Baseline;
 use super::calibration::Calibration;
-use super::decision::Decision;
-use super::networks::{Networks, Output};
+use super::decision::{Decision, Rule};
+use super::ensemble::{Ensemble, Output};
+use super::time::TimeDistribution;
 use crate::features::Conversation;
 use crate::features::engineer::INPUT_COUNT;
 use crate::features::scaler::Scaler;
@@ -24,14 +25,37 @@ pub struct Estimate {
     pub fallback: bool,
 }
 
+impl Estimate {
+    /// What networks say, or in their place the baseline, if they say nothing or no number.
+    pub fn of(output: Option<Output>, baseline: &Baseline, row: &[f32]) -> Estimate {
+        let alone = Estimate::of_baseline(baseline, row);
+        // Without networks the baseline is what is calibrated.
+        let Some(Output { probability, time_seconds }) = output else { return alone };
+        let probability = probability.unwrap_or(alone.probability);
+        let time_seconds = time_seconds.unwrap_or(alone.time_seconds);
+        if probability.is_nan() || !time_seconds.is_finite() {
+            return Estimate { fallback: true, ..alone };
+        }
+        Estimate { probability, time_seconds, fallback: false }
+    }
+
+    /// What a baseline says of a scaled row.
+    pub fn of_baseline(baseline: &Baseline, row: &[f32]) -> Estimate {
+        Estimate {
+            probability: sigmoid(f64::from(baseline.logit(row))),
+            time_seconds: f64::from(baseline.time_seconds),
+            fallback: false,
+        }
+    }
+}
+
 /// Scaler, networks, baseline, calibration and decision: from conversations to answers.
 #[derive(Debug)]
 pub struct Predictor {
     /// Makes the inputs.
     pub scaler: Scaler,
-    /// The networks, and the unit of the regressor's output in seconds; none where the training
-    /// rows had one class only.
-    pub networks: Option<(Networks, f32)>,
+    /// The networks; none where the data bears none.
+    pub ensemble: Option<Ensemble>,
     /// Answers where there are no networks, or where they say something that is no number.
     pub baseline: Baseline,
     /// Corrects the probability.
@@ -42,21 +66,18 @@ pub struct Predictor {
     pub spec: RewardSpec,
     /// The class weights that the decision reckons with.
     pub class_weights: ClassWeights,
-    /// Where the networks are.
-    pub device: Device,
 }
 
 impl Predictor {
     /// What the models say of each conversation.
     pub fn estimate(&self, conversations: &[Conversation]) -> Vec<Estimate> {
         let rows = self.scaler.rows(conversations);
-        let outputs = self
-            .networks
-            .as_ref()
-            .map(|(networks, unit_seconds)| networks.outputs(&rows, *unit_seconds, &self.device));
+        let outputs = self.ensemble.as_ref().map(|ensemble| ensemble.outputs(&rows));
         rows.chunks_exact(INPUT_COUNT)
             .enumerate()
-            .map(|(index, row)| self.estimate_row(row, outputs.as_ref().map(|all| all[index])))
+            .map(|(index, row)| {
+                Estimate::of(outputs.as_ref().map(|all| all[index]), &self.baseline, row)
+            })
             .collect()
     }
 
@@ -64,51 +85,56 @@ impl Predictor {
     pub fn estimate_baseline(&self, conversations: &[Conversation]) -> Vec<Estimate> {
         conversations
             .iter()
-            .map(|conversation| self.estimate_row(&self.scaler.row(conversation), None))
+            .map(|conversation| {
+                let fallback = self.ensemble.is_some();
+                let row = self.scaler.row(conversation);
+                Estimate { fallback, ..Estimate::of_baseline(&self.baseline, &row) }
+            })
             .collect()
-    }
-
-    fn estimate_row(&self, row: &[f32], output: Option<Output>) -> Estimate {
-        let sound = |output: &Output| {
-            !output.logit.is_nan() && output.time_seconds.is_none_or(f32::is_finite)
-        };
-        match output.filter(sound) {
-            Some(output) => Estimate {
-                probability: sigmoid(output.logit),
-                time_seconds: f64::from(output.time_seconds.unwrap_or(self.baseline.time_seconds)),
-                fallback: false,
-            },
-            None => Estimate {
-                probability: sigmoid(self.baseline.logit(row)),
-                time_seconds: f64::from(self.baseline.time_seconds),
-                // Without networks the baseline is what was calibrated.
-                fallback: self.networks.is_some(),
-            },
-        }
     }
 
     /// The answer that an estimate leads to.
     pub fn decide(&self, estimate: Estimate) -> Answer {
-        let Estimate { probability, time_seconds, fallback } = estimate;
-        let (probability, decision) = if fallback {
-            (Calibration::default().apply(probability), &self.fallback_decision())
+        self.answer(&self.decision_of(estimate), self.calibrated(estimate), estimate)
+    }
+
+    /// The answer that an estimate leads to with another calibration and another rule than the
+    /// checkpoint's.
+    pub fn decide_with(&self, probability: f64, rule: Rule, estimate: Estimate) -> Answer {
+        let decision = Decision { rule, ..self.decision_of(estimate).into_owned() };
+        self.answer(&decision, probability, estimate)
+    }
+
+    fn answer(&self, decision: &Decision, probability: f64, estimate: Estimate) -> Answer {
+        decision.answer(probability, estimate.time_seconds, &self.spec, self.class_weights)
+    }
+
+    /// The calibrated probability of an estimate.
+    pub fn calibrated(&self, estimate: Estimate) -> f64 {
+        if estimate.fallback {
+            Calibration::default().apply(estimate.probability)
         } else {
-            (self.calibration.apply(probability), &self.decision)
-        };
-        decision.answer(probability, time_seconds, &self.spec, self.class_weights)
+            self.calibration.apply(estimate.probability)
+        }
     }
 
     /// The time that the decision answers for an estimate, should it say "converts".
     pub fn time_of(&self, estimate: Estimate) -> f64 {
-        let offset = if estimate.fallback { 0.0 } else { self.decision.time_offset_seconds };
-        estimate.time_seconds + f64::from(offset)
+        self.decision_of(estimate).best_time(estimate.time_seconds).0
     }
 
-    fn fallback_decision(&self) -> Decision {
-        Decision {
-            rule: self.decision.rule,
-            time_offset_seconds: 0.0,
-            time_accuracy: self.baseline.time_accuracy,
+    /// The predictive distribution of the time around an estimate's, if it is known.
+    pub fn time_distribution(&self, estimate: Estimate) -> Option<&TimeDistribution> {
+        self.decision.times.as_ref().filter(|_| !estimate.fallback)
+    }
+
+    fn decision_of(&self, estimate: Estimate) -> Cow<'_, Decision> {
+        if estimate.fallback {
+            let rule = self.decision.rule;
+            let time_accuracy = self.baseline.time_accuracy;
+            Cow::Owned(Decision { rule, times: None, time_accuracy })
+        } else {
+            Cow::Borrowed(&self.decision)
         }
     }
 }
@@ -120,26 +146,25 @@ impl Model for Predictor {
 }
 
 /// 1 / (1 + e^-x), in f64 so that only logits beyond ±700 reach 0 or 1.
-pub fn sigmoid(logit: f32) -> f64 {
-    1.0 / (1.0 + (-f64::from(logit)).exp())
+pub fn sigmoid(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::decision::Rule;
-    use crate::model::mlp::MlpConfig;
+    use crate::model::calibration::{self, Method};
+    use crate::model::networks::Combination;
 
-    fn predictor(networks: Option<(Networks, f32)>) -> Predictor {
+    fn predictor(ensemble: Option<Ensemble>) -> Predictor {
         Predictor {
             scaler: Scaler::fit(&[]),
-            networks,
+            ensemble,
             baseline: Baseline::constant(9, &[50.0, 51.0, 90.0]),
             calibration: Calibration::default(),
             decision: Decision::fit(Rule::Reward, &[], 0.0),
             spec: RewardSpec::MAIN,
             class_weights: ClassWeights::START,
-            device: Device::flex(),
         }
     }
 
@@ -156,13 +181,11 @@ mod tests {
     /// What was fitted to the networks must not touch the baseline's answer.
     #[test]
     fn a_fallback_is_not_calibrated() {
-        let config = MlpConfig::new(INPUT_COUNT);
-        let networks = Networks::new(config.init(&Device::flex()), None);
-        let mut predictor = predictor(Some((networks, 60.0)));
-        predictor.calibration = Calibration::fit(10, (0..1000).map(|_| (0.35, true)));
-        predictor.decision.time_offset_seconds = 9.0;
-        let nan = Output { logit: f32::NAN, time_seconds: None };
-        let estimate = predictor.estimate_row(&[0.0; INPUT_COUNT], Some(nan));
+        let mut predictor = predictor(Some(Ensemble::sample(Combination::Probabilities)));
+        predictor.calibration = calibration::fit(Method::Platt, 10, &[0.35; 1000], &[true; 1000]);
+        predictor.decision = Decision::fit(Rule::Reward, &[(50.0, 59.0); 30], 0.0);
+        let nan = Output { probability: Some(f64::NAN), time_seconds: None };
+        let estimate = Estimate::of(Some(nan), &predictor.baseline, &[0.0; INPUT_COUNT]);
         assert!(estimate.fallback);
         assert_eq!(predictor.time_of(estimate), 50.0);
         let answer = predictor.decide(estimate);
@@ -174,10 +197,7 @@ mod tests {
 
     #[test]
     fn an_answer_for_each_conversation() {
-        let config = MlpConfig::new(INPUT_COUNT);
-        let device = Device::flex();
-        let networks = Networks::new(config.init(&device), Some(config.init(&device)));
-        let predictor = predictor(Some((networks, 60.0)));
+        let predictor = predictor(Some(Ensemble::sample(Combination::Probabilities)));
         for count in [0, 1, 3] {
             let answers = predictor.predict(&vec![Conversation::EMPTY; count]);
             assert_eq!(answers.len(), count);

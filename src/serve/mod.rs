@@ -8,6 +8,7 @@ pub mod access;
 pub mod clock;
 pub mod dendrite;
 pub mod headers;
+pub mod live;
 pub mod nonces;
 pub mod verify;
 pub mod worker;

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::engineer::INPUT_COUNT;
-use crate::model::mlp::MlpConfig;
+use super::member::{Architecture, MemberConfig};
+use super::observer::Stage;
+use crate::model::calibration::Method;
+use crate::model::decision::Rule;
+use crate::model::networks::Combination;
 
 /// A training run's settings. A TOML file may hold any part of them; the rest is the default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,42 +14,32 @@ use crate::model::mlp::MlpConfig;
 pub struct TrainConfig {
     /// Seed of the split, the weights, the order of rows and the dropout.
     pub seed: u64,
-    /// The share of rows that no network is trained on, in 0.05..=0.5.
+    /// The share of rows that no network is trained on, in 0.05..=0.5; with folds it is not used.
     pub valid_fraction: f64,
+    /// With 2 or more, an ensemble is trained without each fold of the rows, all of them answer
+    /// together, and what each says of its own fold fits what comes after. 1 holds out
+    /// `valid_fraction` once, and 0 lets the number of rows decide.
+    pub folds: usize,
     /// The reward that the decision maximises: `main`, `api` or `guide`.
     pub reward_spec: String,
-    /// Stage one.
-    pub classifier: StageConfig,
-    /// What stage one minimises.
+    /// How the class is chosen: `reward`, or `threshold=` and a probability.
+    pub decision: Rule,
+    /// How the probabilities are calibrated; `none` for not at all. Absent: what cross-validation
+    /// on the held-out rows finds best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Method>,
+    /// How the classifiers' opinions become one.
+    pub combination: Combination,
+    /// What the classifiers minimise.
     pub loss: ClassifierLoss,
     /// The weights of the reward loss.
     pub reward_loss: RewardLossConfig,
-    /// Stage two.
-    pub regressor: StageConfig,
-    /// What stage two minimises.
+    /// What the regressors minimise.
     pub time_loss: TimeLoss,
-}
-
-/// How one network is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StageConfig {
-    /// Passes over the training rows at most.
-    pub epochs: usize,
-    /// Passes without a better validation metric before the stage ends.
-    pub patience: usize,
-    /// Rows a step.
-    pub batch_size: usize,
-    /// Adam's learning rate at the start; it falls along a half cosine to a hundredth of it.
-    pub learning_rate: f64,
-    /// The norm at which a parameter's gradient is cut.
-    pub gradient_clip: f32,
-    /// Units of the first, normalised layer.
-    pub first_units: usize,
-    /// Units of the second layer.
-    pub second_units: usize,
-    /// The share of the first layer's units that is dropped while training.
-    pub dropout: f64,
+    /// The networks of stage one.
+    pub classifier: Vec<MemberConfig>,
+    /// The networks of stage two.
+    pub regressor: Vec<MemberConfig>,
 }
 
 /// What the classifier minimises.
@@ -101,30 +94,25 @@ pub struct ConfigError {
 
 impl Default for TrainConfig {
     fn default() -> Self {
+        let mixture = MemberConfig::new(Stage::Classifier, Architecture::Mixture);
         TrainConfig {
             seed: 7,
             valid_fraction: 0.2,
+            folds: 0,
             reward_spec: "main".to_owned(),
-            classifier: StageConfig::default(),
+            decision: Rule::Reward,
+            calibration: None,
+            combination: Combination::default(),
             loss: ClassifierLoss::default(),
             reward_loss: RewardLossConfig::default(),
-            regressor: StageConfig { dropout: 0.2, ..StageConfig::default() },
             time_loss: TimeLoss::default(),
-        }
-    }
-}
-
-impl Default for StageConfig {
-    fn default() -> Self {
-        StageConfig {
-            epochs: 60,
-            patience: 20,
-            batch_size: 256,
-            learning_rate: 0.01,
-            gradient_clip: 1.0,
-            first_units: 128,
-            second_units: 64,
-            dropout: 0.3,
+            // Measured in benches/peers: the mixtures find the borders, the tabular network what
+            // is smooth, and together they are better than either.
+            classifier: vec![
+                MemberConfig { copies: 2, ..mixture },
+                MemberConfig::new(Stage::Classifier, Architecture::Tabular),
+            ],
+            regressor: vec![MemberConfig::new(Stage::Regressor, Architecture::Tabular)],
         }
     }
 }
@@ -148,13 +136,30 @@ impl TrainConfig {
     /// If it is no TOML, or a setting is unknown or of a wrong type; the line is in the message.
     pub fn from_toml(text: &str) -> Result<TrainConfig, toml::de::Error> {
         // Read as it is first, for errors with a line.
-        toml::from_str::<TrainConfig>(text)?;
-        // Then laid over the defaults: the two stages differ in theirs, which serde's defaults of
-        // one struct cannot say.
-        let mut settings = toml::Table::try_from(TrainConfig::default())
-            .map_err(<toml::de::Error as serde::de::Error>::custom)?;
-        lay_over(&mut settings, toml::from_str(text)?);
-        settings.try_into()
+        let mut config = toml::from_str::<TrainConfig>(text)?;
+        // Then each network once more, laid over the defaults of its own kind.
+        let table: toml::Table = toml::from_str(text)?;
+        for (stage, members) in
+            [(Stage::Classifier, &mut config.classifier), (Stage::Regressor, &mut config.regressor)]
+        {
+            let stated = table.get(&stage.to_string()).and_then(toml::Value::as_array);
+            for (member, stated) in members.iter_mut().zip(stated.into_iter().flatten()) {
+                let default = MemberConfig::new(stage, member.architecture);
+                let mut settings = toml::Table::try_from(default)
+                    .map_err(<toml::de::Error as serde::de::Error>::custom)?;
+                settings.extend(stated.as_table().cloned().unwrap_or_default());
+                *member = settings.try_into()?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// The networks of a stage.
+    pub fn members(&self, stage: Stage) -> &[MemberConfig] {
+        match stage {
+            Stage::Classifier => &self.classifier,
+            Stage::Regressor => &self.regressor,
+        }
     }
 
     /// Checks every number.
@@ -169,8 +174,18 @@ impl TrainConfig {
             "in 0.05..=0.5",
             self.valid_fraction,
         )?;
-        self.classifier.check("classifier")?;
-        self.regressor.check("regressor")?;
+        expect("folds", self.folds <= 100, "in 0..=100", self.folds)?;
+        if let Rule::Threshold(threshold) = self.decision {
+            expect("decision", (0.0..=1.0).contains(&threshold), "in 0..=1", threshold)?;
+        }
+        for stage in [Stage::Classifier, Stage::Regressor] {
+            let members = self.members(stage);
+            let copies: usize = members.iter().map(|member| member.copies.min(1000)).sum();
+            expect(&stage.to_string(), (1..=100).contains(&copies), "1 to 100 networks", copies)?;
+            for member in members {
+                member.check(&stage.to_string())?;
+            }
+        }
         let weights = [
             ("class", self.reward_loss.class),
             ("regression", self.reward_loss.regression),
@@ -185,58 +200,7 @@ impl TrainConfig {
     }
 }
 
-impl StageConfig {
-    fn check(&self, table: &str) -> Result<(), ConfigError> {
-        /// More of anything is a slip of the keyboard.
-        const MOST: usize = 1_000_000;
-        let counts = [
-            ("epochs", self.epochs),
-            ("patience", self.patience),
-            ("batch_size", self.batch_size),
-            ("first_units", self.first_units),
-            ("second_units", self.second_units),
-        ];
-        for (name, count) in counts {
-            let name = format!("{table}.{name}");
-            expect(&name, (1..=MOST).contains(&count), "in 1..=1000000", count)?;
-        }
-        let rate = self.learning_rate;
-        expect(
-            &format!("{table}.learning_rate"),
-            rate > 0.0 && rate <= 1.0,
-            "above 0 and at most 1",
-            rate,
-        )?;
-        let clip = self.gradient_clip;
-        let sound = clip.is_finite() && clip > 0.0;
-        expect(&format!("{table}.gradient_clip"), sound, "positive", clip)?;
-        let dropout = self.dropout;
-        expect(&format!("{table}.dropout"), (0.0..1.0).contains(&dropout), "in 0..1", dropout)
-    }
-
-    /// The network that this stage trains.
-    pub fn network(&self, outputs: usize) -> MlpConfig {
-        MlpConfig::new(INPUT_COUNT)
-            .with_outputs(outputs)
-            .with_first_units(self.first_units)
-            .with_second_units(self.second_units)
-            .with_dropout(self.dropout)
-    }
-}
-
-/// Replaces what `above` says, table by table.
-fn lay_over(below: &mut toml::Table, above: toml::Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
-            (_, value) => {
-                below.insert(key, value);
-            }
-        }
-    }
-}
-
-fn expect(
+pub(super) fn expect(
     name: &str,
     holds: bool,
     expected: &'static str,
@@ -259,24 +223,40 @@ mod tests {
 
     #[test]
     fn a_file_may_hold_a_part() {
-        let text = "seed = 3\nloss = \"reward\"\n[regressor]\nepochs = 5\n";
+        let text =
+            "seed = 3\nloss = \"reward\"\n[[regressor]]\narchitecture = \"mlp\"\nepochs = 5\n";
         let config = TrainConfig::from_toml(text).unwrap();
         let default = TrainConfig::default();
         assert_eq!(config.seed, 3);
         assert_eq!(config.loss, ClassifierLoss::Reward);
         assert_eq!(config.classifier, default.classifier);
-        // The stage's own default, not the other one's.
-        assert_eq!(config.regressor, StageConfig { epochs: 5, ..default.regressor });
+        // The defaults of the stage's own guide network, not those of another.
+        let mlp = MemberConfig::new(Stage::Regressor, Architecture::Mlp);
+        assert_eq!(config.regressor, [MemberConfig { epochs: 5, ..mlp }]);
         assert_eq!(TrainConfig::from_toml("").unwrap(), TrainConfig::default());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let config = TrainConfig {
+            decision: Rule::Threshold(0.25),
+            calibration: Some(Method::Platt),
+            ..TrainConfig::default()
+        };
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(TrainConfig::from_toml(&text).unwrap(), config, "{text}");
     }
 
     #[test]
     fn a_mistake_in_a_file_is_shown() {
         for (text, expected) in [
             ("sed = 3", "unknown field `sed`"),
-            ("[classifier]\nepoch = 3", "unknown field `epoch`"),
+            ("[[classifier]]\nepoch = 3", "unknown field `epoch`"),
+            ("[classifier]\nepochs = 3", "expected a sequence"),
+            ("[[classifier]]\narchitecture = \"forest\"", "unknown variant `forest`"),
             ("seed = \"x\"", "expected u64"),
             ("loss = \"hinge\"", "unknown variant `hinge`"),
+            ("decision = \"coin\"", "`reward` or `threshold=`"),
             ("seed = ", "line 1"),
         ] {
             let error = TrainConfig::from_toml(text).unwrap_err().to_string();
@@ -289,13 +269,15 @@ mod tests {
         for (text, expected) in [
             ("valid_fraction = 0.9", "valid_fraction should be in 0.05..=0.5, but is 0.9"),
             ("valid_fraction = nan", "valid_fraction should be in 0.05..=0.5, but is NaN"),
+            ("folds = 1000", "folds should be in 0..=100, but is 1000"),
+            ("classifier = []", "classifier should be 1 to 100 networks, but is 0"),
             (
-                "[classifier]\nbatch_size = 0",
+                "[[classifier]]\nbatch_size = 0",
                 "classifier.batch_size should be in 1..=1000000, but is 0",
             ),
-            ("[regressor]\ndropout = 1.0", "regressor.dropout should be in 0..1, but is 1"),
+            ("[[regressor]]\ndropout = 1.0", "regressor.dropout should be in 0..1, but is 1"),
             (
-                "[classifier]\nlearning_rate = nan",
+                "[[classifier]]\nlearning_rate = nan",
                 "classifier.learning_rate should be above 0 and at most 1, but is NaN",
             ),
             ("[reward_loss]\nclass = -1.0", "reward_loss.class should be 0 or more, but is -1"),

@@ -5,7 +5,9 @@ use serde::Serialize;
 use crate::features::Conversation;
 use crate::model::Predictor;
 use crate::model::calibration::bin_of;
+use crate::model::decision::Rule;
 use crate::model::predictor::Estimate;
+use crate::model::time::TimeDistribution;
 use crate::subnet::reward::{Answer, ClassWeights, NOT_CONVERTED, RewardSpec, Truth, reward};
 
 /// The time that an answer is taken to need where nobody measured it, in seconds.
@@ -26,6 +28,8 @@ pub struct Evaluation {
     pub response_time_seconds: f64,
     /// What the miner answers.
     pub miner: Scores,
+    /// What the same miner would answer if it said "converts" from a probability of one half on.
+    pub at_half: Scores,
     /// What its logistic baseline would answer.
     pub baseline: Scores,
     /// "Does not convert", always.
@@ -34,6 +38,28 @@ pub struct Evaluation {
     pub always_yes: Scores,
     /// The truth itself.
     pub oracle: Scores,
+    /// The predictive distribution of the time; absent if none is predicted or none converted.
+    pub time_distribution: Option<TimeScores>,
+}
+
+/// How well the spread of times is known, on the rows that converted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TimeScores {
+    /// Rows that converted and have a distribution.
+    pub rows: usize,
+    /// The mean continuous ranked probability score, in seconds.
+    pub crps_seconds: f64,
+    /// For some levels, the share of true times below that quantile.
+    pub coverage: Vec<Coverage>,
+}
+
+/// A quantile of the time and how often the truth lay below it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Coverage {
+    /// The quantile's level, in 0..=1.
+    pub level: f64,
+    /// The share of true times at or below it.
+    pub below: f64,
 }
 
 /// The scores of one way to answer. A score that the rows cannot give is absent.
@@ -56,7 +82,22 @@ pub struct Scores {
     pub mean_reward: f64,
 }
 
-/// Evaluates a predictor. Without rows, `None`.
+/// Rows with what is said of them by who did not see them.
+pub(super) struct HeldOut<'a> {
+    /// What the networks say.
+    pub(super) estimates: &'a [Estimate],
+    /// Their calibrated probabilities.
+    pub(super) confidences: &'a [f64],
+    /// What the baseline says.
+    pub(super) baseline: &'a [Estimate],
+    /// The truths.
+    pub(super) truths: &'a [Truth],
+    /// The distribution of times that the converted row of this number, counted among the converted
+    /// rows, is measured with.
+    pub(super) distribution: &'a dyn Fn(usize) -> Option<&'a TimeDistribution>,
+}
+
+/// Evaluates a predictor on rows that it never saw. Without rows, `None`.
 ///
 /// # Panics
 ///
@@ -68,22 +109,49 @@ pub fn evaluate(
     spec: &RewardSpec,
 ) -> Option<Evaluation> {
     assert_eq!(conversations.len(), truths.len(), "one truth a conversation. This is a bug.");
+    let estimates = predictor.estimate(conversations);
+    let confidences: Vec<f64> =
+        estimates.iter().map(|estimate| predictor.calibrated(*estimate)).collect();
+    let held_out = HeldOut {
+        estimates: &estimates,
+        confidences: &confidences,
+        baseline: &predictor.estimate_baseline(conversations),
+        truths,
+        distribution: &|_| predictor.decision.times.as_ref(),
+    };
+    measure(predictor, &held_out, spec)
+}
+
+/// Evaluates a predictor under its own reward spec by what was said of rows that were held out.
+/// Without rows, `None`.
+pub(super) fn of_held_out(predictor: &Predictor, held_out: &HeldOut<'_>) -> Option<Evaluation> {
+    measure(predictor, held_out, &predictor.spec)
+}
+
+fn measure(predictor: &Predictor, held_out: &HeldOut<'_>, spec: &RewardSpec) -> Option<Evaluation> {
+    let truths = held_out.truths;
     if truths.is_empty() {
         return None;
     }
-    let decided = |estimates: Vec<Estimate>| -> Vec<Judged> {
-        estimates
-            .into_iter()
-            .map(|estimate| Judged {
-                answer: predictor.decide(estimate),
-                time_seconds: Some(predictor.time_of(estimate)),
-            })
-            .collect()
-    };
     let scores = |judged: Vec<Judged>| Scores::of(&judged, truths, spec);
+    let by = |rule: Rule| {
+        let rows = held_out.estimates.iter().zip(held_out.confidences);
+        let judged = rows.map(|(estimate, confidence)| Judged {
+            answer: predictor.decide_with(*confidence, rule, *estimate),
+            time_seconds: Some(predictor.time_of(*estimate)),
+        });
+        scores(judged.collect())
+    };
+    let baseline = held_out.baseline.iter().map(|estimate| {
+        let estimate = Estimate { fallback: predictor.ensemble.is_some(), ..*estimate };
+        let time_seconds = Some(predictor.time_of(estimate));
+        Judged { answer: predictor.decide(estimate), time_seconds }
+    });
     let constant =
         |answer: Answer, time_seconds| scores(vec![Judged { answer, time_seconds }; truths.len()]);
+    let no = Answer { converted: false, time_seconds: NOT_CONVERTED, confidence: 0.0 };
     let time = f64::from(predictor.baseline.time_seconds);
+    let yes = Answer { converted: true, time_seconds: time, confidence: 1.0 };
     let exact = truths.iter().map(|truth| Judged {
         answer: Answer {
             converted: truth.converted,
@@ -97,29 +165,56 @@ pub fn evaluate(
         converted: truths.iter().filter(|truth| truth.converted).count(),
         reward_spec: spec.name.to_owned(),
         response_time_seconds: RESPONSE_TIME_SECONDS,
-        miner: scores(decided(predictor.estimate(conversations))),
-        baseline: scores(decided(predictor.estimate_baseline(conversations))),
-        always_no: constant(
-            Answer { converted: false, time_seconds: NOT_CONVERTED, confidence: 0.0 },
-            None,
-        ),
-        always_yes: constant(
-            Answer { converted: true, time_seconds: time, confidence: 1.0 },
-            Some(time),
-        ),
+        miner: by(predictor.decision.rule),
+        at_half: by(Rule::Threshold(0.5)),
+        baseline: scores(baseline.collect()),
+        always_no: constant(no, None),
+        always_yes: constant(yes, Some(time)),
         oracle: scores(exact.collect()),
+        time_distribution: time_scores(held_out),
+    })
+}
+
+fn time_scores(held_out: &HeldOut<'_>) -> Option<TimeScores> {
+    const LEVELS: [f64; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
+    let rows = held_out.estimates.iter().zip(held_out.truths);
+    let rows: Vec<(&TimeDistribution, f64, f64)> = rows
+        .filter(|(_, truth)| truth.converted)
+        .enumerate()
+        .filter(|(_, (estimate, _))| !estimate.fallback)
+        .filter_map(|(index, (estimate, truth))| {
+            let distribution = (held_out.distribution)(index)?;
+            Some((distribution, estimate.time_seconds, truth.time_seconds))
+        })
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let count = rows.len() as f64;
+    let crps = rows.iter().map(|(times, predicted, truth)| times.crps(*predicted, *truth));
+    let coverage = LEVELS.map(|level| {
+        let below =
+            rows.iter().filter(|(times, said, truth)| *truth <= times.quantile(level, *said));
+        Coverage { level, below: below.count() as f64 / count }
+    });
+    Some(TimeScores {
+        rows: rows.len(),
+        crps_seconds: crps.sum::<f64>() / count,
+        coverage: coverage.to_vec(),
     })
 }
 
 /// An answer, with the time that would have gone with class 1.
 #[derive(Debug, Clone, Copy)]
-struct Judged {
-    answer: Answer,
-    time_seconds: Option<f64>,
+pub(crate) struct Judged {
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// The time, if one is predicted.
+    pub(crate) time_seconds: Option<f64>,
 }
 
 impl Scores {
-    fn of(judged: &[Judged], truths: &[Truth], spec: &RewardSpec) -> Scores {
+    pub(crate) fn of(judged: &[Judged], truths: &[Truth], spec: &RewardSpec) -> Scores {
         let rows = truths.len() as f64;
         let mean = |value: &dyn Fn(&Judged, &Truth) -> f64| {
             judged.iter().zip(truths).map(|(j, t)| value(j, t)).sum::<f64>() / rows

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::capacity::Choice;
+
 /// One of the two stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,11 +47,13 @@ pub struct Epoch {
     pub validation: f64,
 }
 
-/// How a stage went.
+/// How the training of one network went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageReport {
     /// Which stage.
     pub stage: Stage,
+    /// Which of its networks.
+    pub member: String,
     /// Rows that it learned from.
     pub rows: usize,
     /// Every epoch, in order.
@@ -86,13 +90,21 @@ impl fmt::Display for Ended {
 pub trait Observer {
     /// The logistic baseline is about to be fitted.
     fn baseline_started(&mut self, _rows: usize) {}
-    /// A stage begins.
-    fn stage_started(&mut self, _stage: Stage, _epochs: usize, _rows: usize) {}
+    /// The training of a stage's network begins.
+    fn stage_started(&mut self, _stage: Stage, _member: &str, _epochs: usize, _rows: usize) {}
     /// An epoch ended.
     fn epoch_ended(&mut self, _stage: Stage, _epoch: &Epoch) {}
-    /// A stage ended. A stop that was asked for is thereby done.
+    /// The training of a network ended. A stop that was asked for is thereby done.
     fn stage_ended(&mut self, _report: &StageReport) {}
-    /// Whether the stage should end now; asked before every step.
+    /// A small table's candidates are about to be compared, by so many trainings.
+    fn comparison_started(&mut self, _rows: usize, _fits: usize) {}
+    /// One of them is done.
+    fn comparison_advanced(&mut self, _candidate: &str) {}
+    /// The comparison ended. A stop that was asked for is thereby done.
+    fn comparison_ended(&mut self, _choice: &Choice) {}
+    /// The rows of a cross-validation's next fold are about to be trained without; from 1.
+    fn fold_started(&mut self, _fold: usize, _folds: usize) {}
+    /// Whether the network's training should end now; asked before every step.
     fn stop_requested(&mut self) -> bool {
         false
     }

@@ -131,7 +131,7 @@ fn config_of_train(training: &str, variables: &[(&str, &str)], settings: &str) -
 #[test]
 fn config_shows_the_training_configuration() {
     let training =
-        "seed = 99\nloss = 'reward'\n[classifier]\nepochs = 3\n[regressor]\nepochs = 4\n";
+        "seed = 99\nloss = 'reward'\n[[classifier]]\nepochs = 3\n[[regressor]]\nepochs = 4\n";
     let named = "[train]\nconfig = 'train.toml'\n";
     let file = format!("{named}epochs = 2\n");
     let variable = [("CONVMINER_CONFIG", "train.toml")];

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -84,6 +85,56 @@ fn asked_over_the_network_it_answers_as_predict_does() {
     let log = fs::read_to_string(folder.join("serve.log")).unwrap();
     assert!(log.contains("DEVELOPMENT KEY"), "{log}");
     assert!(log.contains("stopped"), "{log}");
+}
+
+/// What `convminer calibrate` writes is answered with while serving, unless it is damaged.
+#[test]
+fn a_new_calibration_needs_no_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    generate(folder, "noisy", 600, 1, "train.parquet");
+    generate(folder, "noisy", 300, 2, "fresh.parquet");
+    // All that is true of them is not any more.
+    let flipped = "generate --challenge noisy --flip-rate 1 --rows 300 --seed 2 --out flipped.csv";
+    succeed(convminer(folder).args(flipped.split(' ')));
+    generate(folder, "noisy", 10, 3, "ask.parquet");
+    train(folder, "train.parquet", "checkpoints/a");
+    succeed(convminer(folder).args("calibrate --data fresh.parquet --method bins".split(' ')));
+    let miner = Miner::start(folder, &["--allow-unregistered"]);
+    let log = || fs::read_to_string(folder.join("serve.log")).unwrap();
+    let asked = || -> Vec<f64> {
+        let lines = succeed(&mut miner.query(folder, "ask.parquet"));
+        let answers = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        answers.filter_map(|answer| answer["confidence"].as_f64()).collect()
+    };
+    let predicted = || -> Vec<f64> {
+        let lines = succeed(convminer(folder).args(["predict", "--data", "ask.parquet"]));
+        lines.lines().skip(1).map(|l| l.rsplit(',').next().unwrap().parse().unwrap()).collect()
+    };
+    let alike = |found: &[f64], expected: &[f64]| {
+        let pairs = found.iter().zip(expected);
+        found.len() == 10 && pairs.into_iter().all(|(f, e)| (f - e).abs() < 1e-4)
+    };
+    let before = predicted();
+    assert!(alike(&asked(), &before));
+
+    let update = "calibrate --data flipped.csv --update --half-life-rows 20";
+    succeed(convminer(folder).args(update.split(' ')));
+    let after = predicted();
+    assert!(!alike(&after, &before), "{after:?}");
+    let started = Instant::now();
+    while !alike(&asked(), &after) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", log());
+    }
+    assert!(log().contains("INFO"), "{}", log());
+    assert!(log().contains("calibration.json"), "{}", log());
+
+    fs::write(folder.join("checkpoints/a/calibration.json"), "{").unwrap();
+    while !log().contains("unusable") {
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(alike(&asked(), &after));
 }
 
 #[test]

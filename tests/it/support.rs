@@ -59,14 +59,18 @@ pub(crate) fn generate(folder: &Path, challenge: &str, rows: usize, seed: u64, o
 
 /// Settings with which training takes a moment, and still learns.
 pub(crate) const QUICK: &str = "
-[classifier]
+folds = 1
+[[classifier]]
 epochs = 8
-first_units = 32
-second_units = 16
-[regressor]
+least_steps = 0
+packed = 1
+units = 32
+layers = 2
+[[regressor]]
 epochs = 8
-first_units = 32
-second_units = 16
+least_steps = 0
+units = 32
+layers = 2
 ";
 
 /// Trains with the quick settings and returns the table of results.

@@ -1,6 +1,7 @@
 //! From a table to a checkpoint and its answers, through the program.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -79,7 +80,8 @@ fn the_whole_way() {
 
     // Calibration is written into the checkpoint.
     let before = fs::read(folder.join("checkpoints/one/calibration.json")).unwrap();
-    let report = succeed(convminer(folder).args(["calibrate", "--data", "test.csv", "--json"]));
+    let arguments = "calibrate --data test.csv --method bins --json";
+    let report = succeed(convminer(folder).args(arguments.split(' ')));
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["rows"], 1000);
     assert_eq!(report["before"]["reliability"].as_array().unwrap().len(), 10);
@@ -89,7 +91,7 @@ fn the_whole_way() {
     let manifest = succeed(convminer(folder).args(["inspect", "checkpoints/one", "--json"]));
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["data"]["rows"], 3000);
-    assert_eq!(manifest["training"]["config"]["classifier"]["epochs"], 8);
+    assert_eq!(manifest["training"]["config"]["classifier"][0]["epochs"], 8);
 }
 
 #[test]
@@ -152,9 +154,9 @@ fn one_class_only_gives_the_baseline() {
     assert!(stderr.contains("no network was trained"), "{stderr}");
     let answers =
         succeed(convminer(folder).args(["predict", "--data", "yes.csv", "--checkpoint", "a"]));
-    // 32 of 32 training rows converted: (32 + 0.5) / (32 + 1), and the best constant is 51 s.
+    // 40 of 40 rows converted: (40 + 0.5) / (40 + 1), and the best constant is 51 s.
     let first = answers.lines().nth(1).unwrap();
-    assert!(first.starts_with("s0,1,51.0,0.98484"), "{first}");
+    assert!(first.starts_with("s0,1,51.0,0.98780"), "{first}");
 }
 
 /// A time in milliseconds by mistake, and a cell of nonsense: the other rows still teach.
@@ -204,7 +206,7 @@ fn refused_before_the_work() {
     generate(folder, "rule", 60, 1, "a.parquet");
     generate(folder, "rule", 9, 1, "nine.csv");
     fs::create_dir(folder.join("taken")).unwrap();
-    fs::write(folder.join("bad.toml"), "[classifier]\nepoch = 3\n").unwrap();
+    fs::write(folder.join("bad.toml"), "[[classifier]]\nepoch = 3\n").unwrap();
     for (arguments, expected) in [
         ("train --data none.parquet", "`none.parquet`: no such file"),
         ("train --data a.parquet --out taken", "`taken` exists already"),
@@ -255,7 +257,7 @@ fn an_interrupted_stage_keeps_what_it_has() {
     generate(folder, "rule", 2000, 1, "train.parquet");
     fs::write(
         folder.join("endless.toml"),
-        "[classifier]\nepochs = 1000000\npatience = 1000000\n[regressor]\nepochs = 2\n",
+        "[[classifier]]\nepochs = 1000000\npatience = 1000000\n[[regressor]]\nepochs = 2\nleast_steps = 0\n",
     )
     .unwrap();
     let log = fs::File::create(folder.join("log")).unwrap();
@@ -267,7 +269,7 @@ fn an_interrupted_stage_keeps_what_it_has() {
         .unwrap();
     let log = || fs::read_to_string(folder.join("log")).unwrap();
     let started = Instant::now();
-    while !log().contains("classifier: 1600 rows, at most 1000000 epochs") {
+    while !log().contains("classifier tabular: 1600 rows, at most 1000000 epochs") {
         assert!(started.elapsed() < Duration::from_secs(60), "it did not start: {}", log());
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -305,4 +307,27 @@ fn ndarray_trains_and_answers() {
     assert!(reward(&ndarray, "miner") > reward(&ndarray, "baseline") + 0.05, "{ndarray}");
     // The same weights answer the same on both devices.
     assert!((reward(&ndarray, "miner") - reward(&flex, "miner")).abs() < 1e-4);
+}
+
+/// Right after the build, before anything was trained.
+#[test]
+fn the_shipped_checkpoint_answers_where_none_was_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/default");
+    let copy = folder.join("checkpoints/default");
+    fs::create_dir_all(&copy).unwrap();
+    let mut bytes = 0;
+    for file in fs::read_dir(shipped).unwrap() {
+        let file = file.unwrap();
+        bytes += fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    assert!(bytes <= 1_000_000, "the shipped checkpoint has {bytes} bytes");
+    assert!(succeed(convminer(folder).arg("inspect")).contains("checkpoints/default"));
+    generate(folder, "rule", 50, 5, "new.csv");
+    let answers = succeed(convminer(folder).args(["predict", "--data", "new.csv", "--out", "-"]));
+    assert_eq!(answers.lines().count(), 51);
+    // One that was trained goes before it.
+    train(folder, "new.csv", "checkpoints/own");
+    assert!(succeed(convminer(folder).arg("inspect")).contains("checkpoints/own"));
 }

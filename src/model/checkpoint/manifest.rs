@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Module as _;
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT_VERSION;
@@ -79,12 +80,18 @@ pub struct DataRecord {
 
 impl Manifest {
     /// Records what a predictor is. The caller fills in how it came about.
-    pub fn of(predictor: &Predictor, networks: Option<NetworksConfig>) -> Manifest {
+    pub fn of(predictor: &Predictor) -> Manifest {
         let mut parameters = BTreeMap::new();
-        if let Some((trained, _)) = &predictor.networks {
-            let (classifier, regressor) = trained.parameters();
-            parameters.insert("classifier".to_owned(), classifier);
-            parameters.extend(regressor.map(|count| ("regressor".to_owned(), count)));
+        if let Some(ensemble) = &predictor.ensemble {
+            let (networks, config) = (ensemble.networks(), ensemble.config());
+            for (stage, networks, members) in [
+                ("classifier", &networks.classifiers, &config.classifiers),
+                ("regressor", &networks.regressors, &config.regressors),
+            ] {
+                for (network, member) in networks.iter().zip(members) {
+                    parameters.insert(format!("{stage} {}", member.name), network.num_params());
+                }
+            }
         }
         let ClassWeights { positive, negative } = predictor.class_weights;
         Manifest {
@@ -92,7 +99,7 @@ impl Manifest {
             crate_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: String::new(),
             inputs: InputsRecord { hash: input_hash().to_owned(), names: input_names().to_vec() },
-            networks,
+            networks: predictor.ensemble.as_ref().map(|ensemble| ensemble.config().clone()),
             parameters,
             reward_spec: predictor.spec.name.to_owned(),
             class_weights: ClassWeightsRecord { positive, negative },

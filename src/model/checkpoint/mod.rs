@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use super::baseline::Baseline;
 use super::calibration::Calibration;
 use super::decision::Decision;
-use super::networks::Networks;
+use super::ensemble::Ensemble;
 use super::predictor::Predictor;
 use crate::features::engineer::{input_hash, input_names};
 use crate::features::scaler::Scaler;
@@ -33,7 +33,7 @@ pub use error::CheckpointError;
 pub use manifest::{ClassWeightsRecord, DataRecord, InputsRecord, Manifest};
 
 /// The version of the folder's format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// The file beside the checkpoints that names the one to serve.
 pub const LATEST: &str = "latest";
 
@@ -94,8 +94,9 @@ fn write_files(
 ) -> Result<()> {
     let mut lasting =
         vec![(SCALER, json(&predictor.scaler)), (BASELINE, json(&predictor.baseline))];
-    if let Some((networks, _)) = &predictor.networks {
-        let weights = networks
+    if let Some(ensemble) = &predictor.ensemble {
+        let weights = ensemble
+            .networks()
             .to_safetensors()
             .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
         lasting.push((WEIGHTS, weights));
@@ -204,13 +205,12 @@ pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
     let spec = manifest.reward_spec.parse::<RewardSpec>().map_err(|error| {
         CheckpointError::Damaged { path: path.join(MANIFEST), reason: error.to_string() }
     })?;
-    let networks = match &manifest.networks {
+    let ensemble = match &manifest.networks {
         Some(config) => {
             let bytes = read_lasting(path, WEIGHTS, &manifest)?;
-            let networks = Networks::from_safetensors(bytes, config, device)
+            let ensemble = Ensemble::from_safetensors(bytes, config.clone(), device)
                 .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
-            let unit = config.regressor.as_ref().map_or(1.0, |regressor| regressor.unit_seconds);
-            Some((networks, unit))
+            Some(ensemble)
         }
         None => None,
     };
@@ -221,7 +221,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
     }
     Ok(Predictor {
         scaler: checked(path, SCALER, read_lasting(path, SCALER, &manifest)?, Scaler::is_valid)?,
-        networks,
+        ensemble,
         baseline: checked(
             path,
             BASELINE,
@@ -232,8 +232,12 @@ pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
         decision: checked(path, DECISION, read(path, DECISION)?, Decision::is_valid)?,
         spec,
         class_weights: ClassWeights { positive, negative },
-        device: device.clone(),
     })
+}
+
+/// The files of a checkpoint that may be replaced while it is served.
+pub fn replaceable_files(path: &Path) -> Vec<PathBuf> {
+    [CALIBRATION, DECISION].map(|name| path.join(name)).into()
 }
 
 /// Replaces a checkpoint's calibration.
@@ -293,31 +297,22 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Check
 mod tests {
     use super::*;
     use crate::features::Conversation;
-    use crate::features::engineer::INPUT_COUNT;
     use crate::model::Model;
+    use crate::model::calibration::{self, Method};
     use crate::model::decision::Rule;
-    use crate::model::mlp::MlpConfig;
-    use crate::model::networks::{NetworksConfig, RegressorConfig};
+    use crate::model::networks::Combination;
 
     fn sample() -> (Predictor, Manifest) {
-        let device = Device::flex();
-        let network = MlpConfig::new(INPUT_COUNT);
-        let config = NetworksConfig {
-            classifier: network.clone(),
-            regressor: Some(RegressorConfig { network: network.clone(), unit_seconds: 61.25 }),
-        };
-        let networks = Networks::new(network.init(&device), Some(network.init(&device)));
         let predictor = Predictor {
             scaler: Scaler::fit(&[&Conversation::EMPTY]),
-            networks: Some((networks, 61.25)),
+            ensemble: Some(Ensemble::sample(Combination::Logits)),
             baseline: Baseline::constant(3, &[60.0]),
-            calibration: Calibration::fit(10, [(0.3, true)]),
+            calibration: calibration::fit(Method::Bins, 10, &[0.3], &[true]),
             decision: Decision::fit(Rule::Reward, &[(60.0, 61.0)], 0.5),
             spec: RewardSpec::GUIDE,
             class_weights: ClassWeights::START,
-            device,
         };
-        let manifest = Manifest::of(&predictor, Some(config));
+        let manifest = Manifest::of(&predictor);
         (predictor, manifest)
     }
 
@@ -344,7 +339,7 @@ mod tests {
     #[test]
     fn the_same_networks_make_the_same_bytes() {
         let (predictor, _) = sample();
-        let (networks, _) = predictor.networks.as_ref().unwrap();
+        let networks = predictor.ensemble.as_ref().unwrap().networks();
         assert_eq!(networks.to_safetensors().unwrap(), networks.to_safetensors().unwrap());
     }
 
@@ -410,7 +405,7 @@ mod tests {
             }
             text
         };
-        assert!(with("\"format_version\": 1", "\"format_version\": 2").contains("has format 2"));
+        assert!(with("\"format_version\": 2", "\"format_version\": 3").contains("has format 3"));
         let (ours, theirs) = (input_hash(), "0".repeat(64));
         fs::write(
             path.join(MANIFEST),
@@ -422,7 +417,7 @@ mod tests {
         assert!(with("\"reward_spec\": \"guide\"", "\"reward_spec\": \"gide\"").contains("gide"));
         assert!(with("\"first_units\": 128", "\"first_units\": 127").contains("do not fit"));
         assert!(with("\"first_units\": 128", "\"first_units\": 0").contains("first layer"));
-        assert!(with("\"unit_seconds\": 61.25", "\"unit_seconds\": -1.0").contains("unit"));
+        assert!(with("\"unit_seconds\": 60.0", "\"unit_seconds\": -1.0").contains("unit"));
         assert!(with("\"positive\": 0.375", "\"positive\": -1.0").contains("class weights"));
         assert!(with("{", "").contains("damaged"));
         fs::remove_file(path.join(MANIFEST)).unwrap();

@@ -28,11 +28,11 @@ pub struct MlpConfig {
 /// The last layer is left without an activation, for losses that are stable from logits.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    first: Linear,
-    norm: BatchNorm,
+    pub(super) first: Linear,
+    pub(super) norm: BatchNorm,
     dropout: Dropout,
-    second: Linear,
-    output: Linear,
+    pub(super) second: Linear,
+    pub(super) output: Linear,
     relu: Relu,
 }
 

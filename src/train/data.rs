@@ -1,0 +1,81 @@
+//! The rows of a run: scaled, and what there is to learn of them.
+
+use burn::tensor::Device;
+
+use super::stage::Rows;
+use crate::features::Conversation;
+use crate::features::engineer::INPUT_COUNT;
+use crate::features::scaler::Scaler;
+use crate::model::decision::TIME_RANGE_SECONDS;
+use crate::subnet::reward::Truth;
+
+/// Some rows of a table, scaled.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    /// `[rows, INPUT_COUNT]`, row-major
+    pub(super) inputs: Vec<f32>,
+    pub(super) truths: Vec<Truth>,
+}
+
+impl Part {
+    /// Scales conversations.
+    pub(super) fn new(scaler: &Scaler, conversations: &[Conversation], truths: &[Truth]) -> Part {
+        Part {
+            inputs: scaler.rows(conversations),
+            truths: truths.iter().map(|truth| within_answers(*truth)).collect(),
+        }
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.truths.len()
+    }
+
+    /// The rows with these numbers.
+    pub(super) fn select(&self, rows: &[usize]) -> Part {
+        Part {
+            inputs: rows.iter().flat_map(|row| self.row(*row)).copied().collect(),
+            truths: rows.iter().map(|row| self.truths[*row]).collect(),
+        }
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.inputs[row * INPUT_COUNT..(row + 1) * INPUT_COUNT]
+    }
+
+    /// The rows that converted.
+    pub(super) fn converted(&self) -> Part {
+        let rows: Vec<usize> =
+            (0..self.truths.len()).filter(|row| self.truths[*row].converted).collect();
+        self.select(&rows)
+    }
+
+    /// The seconds of the rows that converted.
+    pub(super) fn converted_times(&self) -> Vec<f64> {
+        let converted = self.truths.iter().filter(|truth| truth.converted);
+        converted.map(|truth| truth.time_seconds).collect()
+    }
+
+    /// Whether each row converted.
+    pub(super) fn classes(&self) -> Vec<bool> {
+        self.truths.iter().map(|truth| truth.converted).collect()
+    }
+
+    /// Whether some rows converted and some did not.
+    pub(super) fn has_both_classes(&self) -> bool {
+        let converted = self.truths.iter().filter(|truth| truth.converted).count();
+        converted > 0 && converted < self.truths.len()
+    }
+
+    /// All rows on a device, times in the given unit.
+    pub(super) fn rows(&self, unit_seconds: f64, device: &Device) -> Rows {
+        let converted = self.truths.iter().map(|truth| f32::from(u8::from(truth.converted)));
+        let times = self.truths.iter().map(|truth| (truth.time_seconds / unit_seconds) as f32);
+        Rows::new(self.inputs.clone(), converted.collect(), times.collect(), device)
+    }
+}
+
+/// No time beyond what can be answered is learned from: a single one would be most of the loss.
+fn within_answers(truth: Truth) -> Truth {
+    Truth { time_seconds: truth.time_seconds.min(TIME_RANGE_SECONDS.1), ..truth }
+}
