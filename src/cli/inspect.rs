@@ -8,7 +8,6 @@ use super::ExitStatus;
 use super::common::{checkpoint_path, open};
 use super::printer::Printer;
 use crate::model::Predictor;
-use crate::model::calibration::Calibration;
 use crate::model::checkpoint::{self, Manifest};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
@@ -93,11 +92,7 @@ fn lines(manifest: &Manifest, predictor: &Predictor) -> Vec<(&'static str, Strin
         ),
         ("seed, device", format!("{}, {}", manifest.seed, manifest.device)),
         (
-            if predictor.calibration == Calibration::Identity {
-                "held out"
-            } else {
-                "uncalibrated"
-            },
+            "held out",
             format!(
                 "accuracy {}, AUC {}, log loss {}, time MAE {} s, mean reward {}",
                 metric("accuracy"),
