@@ -250,7 +250,7 @@ pub fn logit(probability: f64) -> f64 {
     (probability / (1.0 - probability)).ln()
 }
 
-/// ln(1 + e^x), as [`time_units`] has it.
+/// ln(1 + e^x), as [`super::networks::time_units`] has it.
 fn softplus(raw: f64) -> f64 {
     raw.max(0.0) + (-raw.abs()).exp().ln_1p()
 }

@@ -89,9 +89,8 @@ impl TimeDistribution {
         let area = |at| self.area_below(at, &areas);
         // The kernel is the second difference of the ramp that rises by 1 / window, so its mean is
         // that of the distribution function's integral.
-        let earned = |error: f64| {
-            (area(error + window) - 2.0 * area(error) + area(error - window)) / window
-        };
+        let earned =
+            |error: f64| (area(error + window) - 2.0 * area(error) + area(error - window)) / window;
         let middle = STEPS / 2;
         let median = (self.quantiles[middle], earned(self.quantiles[middle]));
         // Where the density is flat, some quantile looks better by chance, and would be believed to

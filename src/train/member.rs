@@ -59,15 +59,15 @@ pub struct MemberConfig {
     pub units: usize,
     /// Hidden layers (tabular) or blocks (residual); the guide's network has two layers.
     pub layers: usize,
-    /// The share of hidden units that is dropped while training.
+    /// The share of hidden units that is dropped while training; of inputs, in a mixture.
     pub dropout: f64,
-    /// Networks side by side that share the encoding (tabular only).
+    /// Networks side by side that share the gates and the encoding (tabular and mixture only).
     pub packed: usize,
     /// Bins an input of the piecewise-linear encoding at most, between quantiles; 0 for none
-    /// (tabular only).
+    /// (tabular and mixture only).
     pub bins: usize,
     /// Steps an input of the encoding at most, where the outcome changes; 0 for none (tabular
-    /// classifiers only).
+    /// and mixture classifiers only).
     pub splits: usize,
 }
 

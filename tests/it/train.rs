@@ -4,6 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use convminer::features::Conversation;
+use convminer::model::device::DeviceChoice;
+use convminer::model::ensemble::Path as ForwardPath;
+use convminer::subnet::challenge::Challenge;
+use convminer::subnet::reward::Truth;
+use convminer::train::TrainConfig;
 use serde_json::Value;
 
 use crate::support::{QUICK, convminer, fail, generate, signal, succeed, train, transcript};
@@ -330,4 +336,45 @@ fn the_shipped_checkpoint_answers_where_none_was_trained() {
     // One that was trained goes before it.
     train(folder, "new.csv", "checkpoints/own");
     assert!(succeed(convminer(folder).arg("inspect")).contains("checkpoints/own"));
+}
+
+/// Single rows take a path of their own: for trained networks of every architecture, with what
+/// training did to norms, gates and bends, it must say what Burn says.
+#[test]
+fn trained_networks_say_the_same_by_either_path() {
+    let (conversations, truths): (Vec<Conversation>, Vec<Truth>) = Challenge::Rule
+        .examples(11)
+        .take(1500)
+        .map(|example| {
+            let mut conversation = Conversation::EMPTY;
+            for (index, value) in example.features.iter().enumerate() {
+                conversation.set(index, *value);
+            }
+            (conversation, example.truth)
+        })
+        .unzip();
+    let member = |stage: &str, name: &str| {
+        format!("[[{stage}]]\narchitecture = '{name}'\nepochs = 3\nleast_steps = 0\n")
+    };
+    let names = ["mixture", "tabular", "residual", "mlp"];
+    let mut text = "folds = 1\n".to_owned();
+    text.extend(names.iter().map(|name| member("classifier", name)));
+    text.extend(names[1..].iter().map(|name| member("regressor", name)));
+    let config = TrainConfig::from_toml(&text).unwrap();
+    let device = DeviceChoice::Cpu.open().unwrap();
+    let trained =
+        convminer::train::train(&conversations, &truths, &config, &device, &mut ()).unwrap();
+    let predictor = trained.predictor;
+    let ensemble = predictor.ensemble.as_ref().unwrap();
+    let rows = predictor.scaler.rows(&conversations[..100]);
+    let tensors = ensemble.outputs_by(ForwardPath::Tensors, &rows);
+    let lean = ensemble.outputs_by(ForwardPath::Lean, &rows);
+    for (tensors, lean) in tensors.iter().zip(&lean) {
+        let (p, q) = (tensors.probability.unwrap(), lean.probability.unwrap());
+        assert!((p - q).abs() < 1e-5, "{p} and {q}");
+        let (t, u) = (tensors.time_seconds.unwrap(), lean.time_seconds.unwrap());
+        assert!((t / u - 1.0).abs() < 1e-5, "{t} and {u}");
+    }
+    let spread = |values: Vec<f64>| values.iter().copied().fold(f64::MIN, f64::max);
+    assert!(spread(lean.iter().filter_map(|output| output.probability).collect()) > 0.6);
 }
