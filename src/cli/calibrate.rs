@@ -30,8 +30,7 @@ pub struct CalibrateArgs {
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
-    /// How to calibrate; auto takes the simplest method whose cross-validated log loss is within a
-    /// standard error of the best
+    /// How to calibrate; auto takes the method with the lowest cross-validated log loss
     #[arg(long, value_name = "METHOD", default_value = AUTO, value_parser = method_parser())]
     method: Asked,
     /// How many bins of equal width, from 2 to 1000, in the method of that name and in the table of
@@ -197,7 +196,7 @@ fn enough(rows: usize, args: &CalibrateArgs) -> anyhow::Result<()> {
 fn fit(args: &CalibrateArgs, Rows { raw, converted }: &Rows) -> Fitted {
     let bins = args.bins.map_or(BINS, |bins| bins as usize);
     let choice = calibration::choose(bins, raw, converted);
-    let method = args.method.0.unwrap_or(choice.method);
+    let method = args.method.0.unwrap_or(choice.lowest);
     let candidates = choice.log_losses.into_iter().map(|(method, log_loss)| {
         let fits = calibration::cross_fits(method, bins, raw, converted);
         let mean = |score: &dyn Fn(&[f64]) -> f64| {

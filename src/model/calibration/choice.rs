@@ -8,8 +8,13 @@ const NO_DIFFERENCE: f64 = 1e-12;
 /// A method, and what it was chosen by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// The method.
+    /// The simplest method (see [`Method::ALL`]) whose loss is within noise of the best: at most one
+    /// standard error of the mean of the two methods' difference, row by row, above it. For rows that
+    /// have had a say in the model already, as those that training holds out.
     pub method: Method,
+    /// The method with the lowest loss, the simpler of equals. For rows that the model has never
+    /// seen.
+    pub lowest: Method,
     /// The cross-validated mean logarithmic loss of each method, in nats, the simplest first; NaN
     /// without rows.
     pub log_losses: Vec<(Method, f64)>,
@@ -17,9 +22,7 @@ pub struct Choice {
 
 /// Chooses the method for labelled rows by its cross-validated logarithmic loss.
 ///
-/// It is the simplest method (see [`Method::ALL`]) whose loss is within noise of the best: at most
-/// one standard error of the mean of the two methods' difference, row by row, above it. Without
-/// rows that is no calibration. Rows whose probability is NaN are left out.
+/// Without rows that is no calibration. Rows whose probability is NaN are left out.
 ///
 /// # Panics
 ///
@@ -31,7 +34,8 @@ pub fn choose(bins: usize, probabilities: &[f64], converted: &[bool]) -> Choice 
     let losses = Method::ALL.map(|method| losses(method, bins, &probabilities, &converted));
     let means = losses.each_ref().map(|losses| mean(losses));
     let best = (0..means.len()).min_by(|left, right| means[*left].total_cmp(&means[*right]));
-    let best = &losses[best.unwrap_or(0)];
+    let lowest = best.unwrap_or(0);
+    let best = &losses[lowest];
     let within_noise = losses.iter().position(|losses| {
         let pairs = losses.iter().zip(best);
         let differences: Vec<f64> = pairs.map(|(loss, best)| loss - best).collect();
@@ -39,6 +43,7 @@ pub fn choose(bins: usize, probabilities: &[f64], converted: &[bool]) -> Choice 
     });
     Choice {
         method: Method::ALL[within_noise.unwrap_or(0)],
+        lowest: Method::ALL[lowest],
         log_losses: Method::ALL.into_iter().zip(means).collect(),
     }
 }
