@@ -11,8 +11,7 @@ use crate::train::capacity::Choice;
 use crate::train::observer::{Epoch, Observer, Stage, StageReport};
 
 /// Ctrl-C, seen from a thread of its own: it ends the stage, comparison or cross-validation that is
-/// under way. Another one, before
-/// that was noticed, ends the program.
+/// under way. Another one, before that was noticed, ends the program.
 pub(super) struct Interrupts(Arc<AtomicBool>);
 
 impl Interrupts {

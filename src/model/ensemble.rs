@@ -12,8 +12,8 @@ use crate::features::engineer::INPUT_COUNT;
 /// Rows that go through the networks at once: enough to fill a device, little enough to stay in
 /// its caches.
 const BATCH: usize = 4096;
-/// Up to so many rows the folded networks are faster than tensors, on a CPU as on a GPU; see the
-/// `predict` benchmarks.
+/// Up to so many rows at least, the folded networks are faster than tensors; see the `predict`
+/// benchmarks. Beyond, tensors use what a device has.
 const MOST_LEAN_ROWS: usize = 32;
 
 /// The trained networks and what joins them.
@@ -52,26 +52,30 @@ impl Ensemble {
         Ensemble { networks, config, lean, device: device.clone() }
     }
 
-    /// Several ensembles as one whose members share alike; none for none. Each keeps its own weight
-    /// within its part.
+    /// The ensembles of several folds as one, in which the folds share alike; none for none. With
+    /// more than one, each member's name says which fold it is of.
     pub fn merge(parts: Vec<Ensemble>, device: &Device) -> Option<Ensemble> {
-        let count = parts.len();
-        let with_regressors =
-            parts.iter().filter(|part| !part.config.regressors.is_empty()).count();
-        let mut parts = parts.into_iter();
+        let several = parts.len() > 1;
+        let with_classifiers = parts.iter().filter(|part| !part.config.classifiers.is_empty());
+        let with_regressors = parts.iter().filter(|part| !part.config.regressors.is_empty());
+        let counts = (with_classifiers.count(), with_regressors.count());
+        let mut parts = parts.into_iter().enumerate().map(|(index, mut part)| {
+            let stages =
+                [(&mut part.config.classifiers, counts.0), (&mut part.config.regressors, counts.1)];
+            for (members, count) in stages.into_iter().filter(|_| several) {
+                for member in members {
+                    member.weight /= count as f32;
+                    member.name = format!("{}, fold {}", member.name, index + 1);
+                }
+            }
+            part
+        });
         let Ensemble { mut networks, mut config, .. } = parts.next()?;
         for part in parts {
             networks.classifiers.extend(part.networks.classifiers);
             networks.regressors.extend(part.networks.regressors);
             config.classifiers.extend(part.config.classifiers);
             config.regressors.extend(part.config.regressors);
-        }
-        if count > 1 {
-            for (members, parts) in
-                [(&mut config.classifiers, count), (&mut config.regressors, with_regressors)]
-            {
-                members.iter_mut().for_each(|member| member.weight /= parts as f32);
-            }
         }
         Some(Ensemble::new(networks, config, device))
     }
@@ -97,12 +101,6 @@ impl Ensemble {
     /// Their shapes, and how they are joined.
     pub fn config(&self) -> &NetworksConfig {
         &self.config
-    }
-
-    /// Multiplications that answer one conversation.
-    pub fn multiplications(&self) -> usize {
-        let (classifiers, regressors) = &self.lean;
-        classifiers.iter().chain(regressors).map(Lean::multiplications).sum()
     }
 
     /// What the ensemble says of scaled rows.
@@ -394,6 +392,26 @@ mod tests {
             let times = (many.time_seconds.unwrap(), few.time_seconds.unwrap());
             assert!((times.0 / times.1 - 1.0).abs() < 1e-5, "{times:?}");
         }
+    }
+
+    #[test]
+    fn folds_share_alike_and_keep_their_names() {
+        let device = Device::flex();
+        let sample = || Ensemble::sample(Combination::Probabilities);
+        let alone = Ensemble::merge(vec![sample()], &device).unwrap();
+        assert_eq!(alone.config(), sample().config());
+        let both = Ensemble::merge(vec![sample(), sample()], &device).unwrap();
+        let of = |members: &[Member]| -> Vec<(String, f32)> {
+            members.iter().map(|member| (member.name.clone(), member.weight)).collect()
+        };
+        let expected = [
+            ("mlp, fold 1", 0.125),
+            ("residual, fold 1", 0.375),
+            ("mlp, fold 2", 0.125),
+            ("residual, fold 2", 0.375),
+        ];
+        assert_eq!(of(&both.config().classifiers), expected.map(|(n, w)| (n.to_owned(), w)));
+        assert!(both.config().regressors.iter().all(|member| member.weight == 0.5));
     }
 
     #[test]

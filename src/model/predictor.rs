@@ -7,7 +7,6 @@ use super::baseline::Baseline;
 use super::calibration::Calibration;
 use super::decision::{Decision, Rule};
 use super::ensemble::{Ensemble, Output};
-use super::time::TimeDistribution;
 use crate::features::Conversation;
 use crate::features::engineer::INPUT_COUNT;
 use crate::features::scaler::Scaler;
@@ -121,11 +120,6 @@ impl Predictor {
     /// The time that the decision answers for an estimate, should it say "converts".
     pub fn time_of(&self, estimate: Estimate) -> f64 {
         self.decision_of(estimate).best_time(estimate.time_seconds).0
-    }
-
-    /// The predictive distribution of the time around an estimate's, if it is known.
-    pub fn time_distribution(&self, estimate: Estimate) -> Option<&TimeDistribution> {
-        self.decision.times.as_ref().filter(|_| !estimate.fallback)
     }
 
     fn decision_of(&self, estimate: Estimate) -> Cow<'_, Decision> {

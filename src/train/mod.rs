@@ -2,8 +2,9 @@
 //!
 //! Stage one trains the classifiers on all training rows, stage two the regressors on those that
 //! converted. Each keeps the weights of the epoch that did best on the held-out rows. What a small
-//! table bears is found by [`capacity`] first. Calibration and decision are fitted on rows that no network saw, and the [`Predictor`] that results is what
-//! is evaluated and saved: what is reported is what is served.
+//! table bears is found by [`capacity`] first. Calibration and decision are fitted on rows that no
+//! network saw, and the [`Predictor`] that results is what is evaluated and saved: what is reported
+//! is what is served.
 
 pub mod capacity;
 pub mod config;

@@ -40,6 +40,7 @@ impl Models {
         record: &mut Record<'_>,
     ) -> Result<Models, TrainError> {
         let mut ensembles = Vec::new();
+        let mut baselines = Vec::new();
         let mut held_out = Vec::new();
         for (fold, split) in splits.iter().enumerate() {
             let (training, validation) =
@@ -61,11 +62,14 @@ impl Models {
                 held_out.push((*row, Estimate::of(output, &baseline, inputs), alone));
             }
             ensembles.extend(ensemble);
+            baselines.push(baseline);
         }
         held_out.sort_by_key(|(row, ..)| *row);
-        // With folds every row is trained on by some network.
-        let seen = if let [only] = splits { table.select(&only.training) } else { table.clone() };
-        let baseline = fit_baseline(&seen, record);
+        let baseline = match <[Baseline; 1]>::try_from(baselines) {
+            Ok([only]) => only,
+            // With folds every row is trained on by some network.
+            Err(_) => fit_baseline(table, record),
+        };
         let ensemble = Ensemble::merge(ensembles, device);
         Ok(Models { ensemble, baseline, held_out, choice: None })
     }

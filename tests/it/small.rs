@@ -18,14 +18,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use crate::support::{QUICK, convminer, fail, generate, signal, succeed};
+use crate::support::{Labelled, QUICK, convminer, examples, fail, generate, signal, succeed};
 
 const DURATION: usize = position("conversation_duration_seconds");
 const RATIO: usize = position("message_ratio");
 const ENTITIES: usize = position("entities_collected_count");
 const LENGTH: usize = position("avg_message_length_user");
-
-type Labelled = (Vec<Conversation>, Vec<Truth>);
 
 /// A conversation of four numbers.
 fn conversation(random: &mut ChaCha8Rng) -> Conversation {
@@ -295,17 +293,7 @@ fn a_miner_with_regressors_only() {
 
 #[test]
 fn the_seed_decides_the_choice_and_the_weights() {
-    let table: Labelled = Challenge::Rule
-        .examples(3)
-        .take(300)
-        .map(|example| {
-            let mut conversation = Conversation::EMPTY;
-            for (index, value) in example.features.iter().enumerate() {
-                conversation.set(index, *value);
-            }
-            (conversation, example.truth)
-        })
-        .unzip();
+    let table = examples(Challenge::Rule, 300, 3);
     let of = |seed| {
         let trained = trained(&table, &TrainConfig { seed, ..quick() });
         let estimates = trained.predictor.estimate(&table.0);

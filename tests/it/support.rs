@@ -5,6 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use convminer::features::Conversation;
+use convminer::subnet::challenge::{Challenge, Example};
+use convminer::subnet::reward::Truth;
+
 /// The program, run in `folder` with no setting from the environment of the tests.
 pub(crate) fn convminer(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_convminer"));
@@ -79,3 +83,18 @@ pub(crate) fn train(folder: &Path, data: &str, out: &str) -> String {
     let arguments = format!("train --data {data} --config quick.toml --out {out} --device cpu");
     succeed(convminer(folder).args(arguments.split(' ')))
 }
+
+/// Generated conversations and their truths, through the library.
+pub(crate) fn examples(challenge: Challenge, rows: usize, seed: u64) -> Labelled {
+    let labelled = |example: Example| {
+        let mut conversation = Conversation::EMPTY;
+        for (index, value) in example.features.iter().enumerate() {
+            conversation.set(index, *value);
+        }
+        (conversation, example.truth)
+    };
+    challenge.examples(seed).take(rows).map(labelled).unzip()
+}
+
+/// Conversations, and what became of each.
+pub(crate) type Labelled = (Vec<Conversation>, Vec<Truth>);

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use convminer::features::Conversation;
 use convminer::model::device::DeviceChoice;
 use convminer::model::ensemble::Path as ForwardPath;
 use convminer::subnet::challenge::Challenge;
-use convminer::subnet::reward::Truth;
 use convminer::train::TrainConfig;
 use serde_json::Value;
 
-use crate::support::{QUICK, convminer, fail, generate, signal, succeed, train, transcript};
+use crate::support::{
+    QUICK, convminer, examples, fail, generate, signal, succeed, train, transcript,
+};
 
 #[test]
 fn the_whole_way() {
@@ -342,17 +342,7 @@ fn the_shipped_checkpoint_answers_where_none_was_trained() {
 /// training did to norms, gates and bends, it must say what Burn says.
 #[test]
 fn trained_networks_say_the_same_by_either_path() {
-    let (conversations, truths): (Vec<Conversation>, Vec<Truth>) = Challenge::Rule
-        .examples(11)
-        .take(1500)
-        .map(|example| {
-            let mut conversation = Conversation::EMPTY;
-            for (index, value) in example.features.iter().enumerate() {
-                conversation.set(index, *value);
-            }
-            (conversation, example.truth)
-        })
-        .unzip();
+    let (conversations, truths) = examples(Challenge::Rule, 1500, 11);
     let member = |stage: &str, name: &str| {
         format!("[[{stage}]]\narchitecture = '{name}'\nepochs = 3\nleast_steps = 0\n")
     };

@@ -4,6 +4,7 @@
 //! <name>/manifest.json        what it is and what it was made from; written last
 //!        weights.safetensors  the networks
 //!        scaler.json  baseline.json  calibration.json  decision.json
+//!        report.html          how it does; added afterwards, and nothing reads it
 //! latest                      the name of the checkpoint that is served by default
 //! ```
 

@@ -68,6 +68,13 @@ impl GatedInputs {
         (GatedInputs { encoding, ..self }, Tensor::from_ints(rows.as_slice(), &device))
     }
 
+    /// Whether each bin is of an input that there is: what was read from a file need not be so.
+    pub(super) fn is_sound(&self) -> bool {
+        let (gates, bins) = self.values();
+        let exists = |column: &i32| usize::try_from(*column).is_ok_and(|it| it < gates.len());
+        bins.columns.iter().all(exists)
+    }
+
     /// How many bins there are.
     pub(super) fn bins(&self) -> usize {
         self.encoding.as_ref().map_or(0, |encoding| encoding.columns().dims()[0])
@@ -90,5 +97,18 @@ impl GatedInputs {
             gates.select_assign(0, one, value.neg(), burn::tensor::IndexingUpdateOp::Add)
         });
         GatedInputs { gates, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_of_no_input_are_seen() {
+        for (column, sound) in [(0, true), (2, true), (3, false), (-1, false)] {
+            let bins = Bins { columns: vec![column], lower: vec![0.0], inverse_width: vec![1.0] };
+            assert_eq!(GatedInputs::new(3, &bins, &Device::flex()).is_sound(), sound, "{column}");
+        }
     }
 }

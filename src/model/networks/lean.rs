@@ -99,16 +99,6 @@ impl Lean {
             },
         )
     }
-
-    /// Multiplications of a forward pass.
-    pub fn multiplications(&self) -> usize {
-        let layers = self.steps.iter().flat_map(|step| match step {
-            Step::Layer(layer) => std::slice::from_ref(layer),
-            Step::Residual(layers) => layers,
-            Step::Mixture(_) | Step::ScaledRelu { .. } => &[],
-        });
-        layers.map(|layer| layer.weights.len()).sum()
-    }
 }
 
 /// Runs a closure, and all that is inlined into it, compiled for AVX2 where the processor has it.

@@ -170,6 +170,10 @@ impl Networks {
             let text: String = error.to_string().chars().take(200).collect();
             WeightsError::Unfit(text.lines().next().unwrap_or_default().to_owned())
         })?;
+        if !networks.classifiers.iter().chain(&networks.regressors).all(Network::is_sound) {
+            let reason = "an encoding has a bin of an input that there is not";
+            return Err(WeightsError::Unfit(reason.to_owned()));
+        }
         Ok(networks.valid())
     }
 }

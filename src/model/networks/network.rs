@@ -168,6 +168,15 @@ impl Network {
         }
     }
 
+    /// Whether what was read from a file can be computed with.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Network::Tabular(network) => network.inputs.is_sound(),
+            Network::Mixture(network) => network.inputs.is_sound(),
+            Network::Mlp(_) | Network::Residual(_) => true,
+        }
+    }
+
     /// The raw outputs of a batch.
     ///
     /// # Shapes
