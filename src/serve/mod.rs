@@ -9,6 +9,8 @@ pub mod clock;
 pub mod dendrite;
 pub mod headers;
 pub mod live;
+pub mod models;
+pub mod monitor;
 pub mod nonces;
 pub mod verify;
 pub mod worker;
