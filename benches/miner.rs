@@ -20,6 +20,9 @@ use convminer::model::ensemble::Path;
 use convminer::model::{Model as _, Predictor};
 use convminer::serve::access::Access;
 use convminer::serve::dendrite::wire_features;
+use convminer::serve::limits::Rate;
+use convminer::serve::models::Registry;
+use convminer::serve::nonces::{NonceLimits, Nonces};
 use convminer::serve::verify::request_text;
 use convminer::serve::{Axon, ServeConfig};
 use convminer::subnet::challenge::Challenge;
@@ -160,7 +163,10 @@ fn request(criterion: &mut Criterion) {
     let caller = Caller::new(&keypair, &conversations[0]);
     let mut config = ServeConfig::new(keypair);
     config.access = Access { allow_unregistered: true, ..Access::default() };
-    let axon = Axon::start(config, Arc::new(miner())).expect("there is a thread for the model");
+    config.nonces = Some(Nonces::new(NonceLimits::default()));
+    config.hotkey_rate = Rate::UNLIMITED;
+    let models = Registry::single(Arc::new(miner()));
+    let axon = Axon::start(config, Arc::new(models)).expect("there is a thread for the model");
     let router = axon.router();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

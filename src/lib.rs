@@ -3,6 +3,7 @@
 //! Each module is a room of the house; arrows go down only.
 //!
 //! - [`cli`]: one file a sub-command, arguments in, exit code out
+//! - [`load`]: a load generator for axons; above [`serve`]
 //! - [`report`]: how a miner does, as numbers and as a page; above [`train`]
 //! - [`serve`] and [`train`]: the two activities; neither imports the other
 //! - [`chain`]: keys, wallets and the metagraph file
@@ -16,6 +17,7 @@ pub mod chain;
 pub mod cli;
 pub mod features;
 pub mod files;
+pub mod load;
 pub mod model;
 mod nearest;
 pub mod report;

@@ -19,6 +19,10 @@ END = "<!-- peers: to here -->"
 
 LINE_WIDTH = 100
 
+# From so many seeds on, they say how much depends on the rows that were learned from. On template
+# that is more than what depends on the test rows.
+SEEDS_FOR_ERROR = 3
+
 HEAD = (
     "| model | reward | against convminer | AUC | log loss | Brier | ECE | time MAE, s "
     "| fit, s | one row, µs |\n"
@@ -45,10 +49,11 @@ itself would answer; on `noisy` it also knows the cells that are missing.
 
 NOTES = """\
 *Against convminer*: the mean over the rows of the model's reward less convminer's, and its standard
-error, paired by row. *Time MAE*: over the rows that converted, whatever class was answered.
-*Fit*: classifier and regressor; of convminer the whole command, with reading the file and writing
-the checkpoint. *One row*: the median time from 40 numbers to class, time and probability, of a peer
-through its Python API and on one thread; {microseconds}
+error: the one between the rows, paired, or, where it is larger, the one between three seeds or
+more, each of which has rows of its own to learn from. *Time MAE*: over the rows that converted,
+whatever class was answered. *Fit*: classifier and regressor; of convminer the whole command, with
+reading the file and writing the checkpoint. *One row*: the median time from 40 numbers to class,
+time and probability, of a peer through its Python API and on one thread; {microseconds}
 """
 
 
@@ -208,8 +213,11 @@ def shown_difference(differences: Sequence[tuple[float, float] | None]) -> str:
     known = [difference for difference in differences if difference is not None]
     if len(known) < len(differences):
         return "-"
-    mean = statistics.fmean(value for value, _ in known)
+    values = [value for value, _ in known]
+    mean = statistics.fmean(values)
     error = math.sqrt(sum(error**2 for _, error in known)) / len(known)
+    if len(known) >= SEEDS_FOR_ERROR and not math.isnan(error):
+        error = max(error, statistics.stdev(values) / math.sqrt(len(known)))
     return f"{mean:+.4f}" if math.isnan(error) else f"{mean:+.4f} ± {error:.4f}"
 
 

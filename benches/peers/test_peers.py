@@ -128,6 +128,12 @@ class Text(unittest.TestCase):
         found = table.shown_difference([(-0.1, 0.03), (-0.2, 0.04)])
         self.assertEqual(found, "-0.1500 ± 0.0250")
         self.assertEqual(table.shown_difference([(0.1, float("nan"))]), "+0.1000")
+        # Three seeds that differ more than their rows say: sqrt(0.01 / 3).
+        found = table.shown_difference([(0.0, 0.01), (0.1, 0.01), (0.2, 0.01)])
+        self.assertEqual(found, "+0.1000 ± 0.0577")
+        # And less: sqrt(3) * 0.03 / 3.
+        found = table.shown_difference([(0.1, 0.03), (0.1, 0.03), (0.1, 0.03)])
+        self.assertEqual(found, "+0.1000 ± 0.0173")
         self.assertEqual(table.shown([1.0, None], 2), "-")
 
 

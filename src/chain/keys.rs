@@ -84,7 +84,8 @@ pub enum BadSignature {
     /// Not `0x` and 128 hexadecimal digits of an sr25519 signature.
     #[error("the signature should be 0x and 128 hexadecimal digits of an sr25519 signature")]
     Malformed,
-    /// The 32 bytes are no point of the curve, so nobody has this key.
+    /// The 32 bytes are no point of the curve, so nobody has this key; or they are its zero, whose
+    /// secret is 0, so everybody has it.
     #[error("the hotkey is no sr25519 public key")]
     NoSuchKey,
     /// Another key signed, or another message was signed.
@@ -114,6 +115,10 @@ impl PublicKey {
         let mut bytes = [0u8; 64];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| BadSignature::Malformed)?;
         let signature = Signature::from_bytes(&bytes).map_err(|_| BadSignature::Malformed)?;
+        // The zero is a point to schnorrkel, and one signature is good for every message under it.
+        if self.0 == [0; 32] {
+            return Err(BadSignature::NoSuchKey);
+        }
         let key =
             schnorrkel::PublicKey::from_bytes(&self.0).map_err(|_| BadSignature::NoSuchKey)?;
         key.verify_simple(SIGNING_CONTEXT, message.as_bytes(), &signature)
@@ -154,6 +159,8 @@ mod tests {
         assert_eq!(alice.address(), ALICE);
         let other = Keypair::from_seed(&bytes(SEED)).public();
         let zeros = format!("0x{}", "0".repeat(128));
+        // What schnorrkel accepts for any message under the key of zeros.
+        let of_zero = format!("0x{}80", "0".repeat(126));
         for (key, message, signature, expected) in [
             (alice, "hello!", ALICE_HELLO, BadSignature::Mismatch),
             (other, "hello", ALICE_HELLO, BadSignature::Mismatch),
@@ -162,6 +169,7 @@ mod tests {
             (alice, "hello", "", BadSignature::Malformed),
             (alice, "hello", &zeros, BadSignature::Malformed),
             (PublicKey::from_bytes([0xff; 32]), "hello", ALICE_HELLO, BadSignature::NoSuchKey),
+            (PublicKey::from_bytes([0; 32]), "hello", &of_zero, BadSignature::NoSuchKey),
         ] {
             assert_eq!(key.verify(message, signature), Err(expected), "{message} {signature}");
         }

@@ -104,7 +104,8 @@ impl Metagraph {
         Metagraph::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &[u8]) -> Result<Self, MetagraphError> {
+    /// Reads the content of a file; `path` is for messages.
+    pub fn parse(path: &Path, text: &[u8]) -> Result<Self, MetagraphError> {
         let path = path.to_owned();
         // One by one, so that an error can say which entry it is about.
         let entries: Vec<serde_json::Value> = match serde_json::from_slice(text) {

@@ -80,7 +80,7 @@ pub(super) fn checkpoint_path(named: Option<PathBuf>) -> anyhow::Result<PathBuf>
     }
 }
 
-fn shipped() -> PathBuf {
+pub(super) fn shipped() -> PathBuf {
     Path::new(CHECKPOINTS).join(SHIPPED)
 }
 

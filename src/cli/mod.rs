@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use tracing_subscriber::filter::LevelFilter;
 
+pub mod bench;
 pub mod calibrate;
 mod clock;
 mod common;
@@ -89,6 +90,8 @@ struct GlobalArgs {
         hide_possible_values = true
     )]
     color: ColorWhen,
+    #[command(flatten)]
+    log: logging::LogArgs,
     /// The file with settings, instead of convminer.toml in the current directory
     #[arg(long, global = true, value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -114,6 +117,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Ask an axon, as a validator's dendrite does
     Query(query::QueryArgs),
+    /// Measure how fast and how well an axon answers
+    Bench(bench::BenchArgs),
     /// Show every setting, its value and where that comes from
     Config(config::ConfigArgs),
     /// Write the completion script of a shell
@@ -141,6 +146,7 @@ impl Command {
             Command::Inspect(args) => inspect::run(args, printer),
             Command::Serve(args) => serve::run(args, printer),
             Command::Query(args) => query::run(args, printer),
+            Command::Bench(args) => bench::run(args, printer),
             Command::Config(args) => config::run(args, layers, printer),
             Command::Completions(args) => completions::run(args, printer),
         }
@@ -165,9 +171,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
 }
 
 fn run_parsed(Parsed { cli: Cli { global, command }, layers, warnings }: Parsed) -> ExitStatus {
-    let printer = Printer::new(global.quiet, global.verbose == 0, global.color.for_stderr());
+    let printer = Printer::new(global.quiet, global.verbose == 0, global.color.for_stderr())
+        .into_log(global.log.is_for_programs());
     let base = if global.quiet { LevelFilter::WARN } else { command.log_level() };
-    logging::start(logging::level(base, global.verbose), &printer);
+    logging::start(global.log, logging::level(base, global.verbose), &printer);
     for warning in warnings {
         printer.warn(warning);
     }

@@ -52,6 +52,8 @@ pub struct Printer {
     quiet: bool,
     color: bool,
     bars: MultiProgress,
+    /// Whether notes, warnings and errors are events of the log, for whoever reads that by program.
+    to_log: bool,
     stdout_closed: Arc<AtomicBool>,
 }
 
@@ -65,8 +67,15 @@ impl Printer {
             quiet,
             color,
             bars: MultiProgress::with_draw_target(target),
+            to_log: false,
             stdout_closed: Arc::default(),
         }
+    }
+
+    /// The same, but what went to stderr as text goes into the log.
+    #[must_use]
+    pub fn into_log(self, to_log: bool) -> Self {
+        Printer { to_log, ..self }
     }
 
     /// Writes a line of data to stdout.
@@ -96,19 +105,29 @@ impl Printer {
 
     /// Writes a line to stderr that the work goes on without.
     pub fn note(&self, text: impl Display) {
-        if !self.quiet {
+        if self.to_log {
+            tracing::info!("{text}");
+        } else if !self.quiet {
             self.line(&text);
         }
     }
 
     /// Writes `warning: ...` to stderr.
     pub fn warn(&self, text: impl Display) {
+        if self.to_log {
+            tracing::warn!("{text}");
+            return;
+        }
         let style = if self.color { WARNING } else { Style::new() };
         self.line(&format_args!("{style}warning:{style:#} {text}"));
     }
 
     /// Writes an error, its causes and its hints to stderr.
     pub fn error(&self, failure: &anyhow::Error) {
+        if self.to_log {
+            tracing::error!("{failure:#}");
+            return;
+        }
         self.line(&error::render(failure, self.color));
     }
 

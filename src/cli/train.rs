@@ -63,7 +63,7 @@ pub struct TrainArgs {
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The share of rows to hold out for validation
+    /// The share of rows to hold out for validation; without it a fifth, or less of a large table
     #[arg(long, value_name = "SHARE")]
     valid_fraction: Option<f64>,
     /// What the classifier minimises: bce or reward
@@ -137,6 +137,7 @@ pub(super) fn run(
             validation_rows: trained.held_out.rows.len(),
         },
         metrics: serde_json::to_value(&trained.evaluation)?,
+        coverage: Some(trained.coverage),
         ..Manifest::of(&trained.predictor)
     };
     checkpoint::save(&out, &trained.predictor, manifest)?;
@@ -202,7 +203,7 @@ fn configuration(args: &TrainArgs, mut config: TrainConfig) -> anyhow::Result<Tr
         config.calibration = method;
     }
     config.seed = args.seed.unwrap_or(config.seed);
-    config.valid_fraction = args.valid_fraction.unwrap_or(config.valid_fraction);
+    config.valid_fraction = args.valid_fraction.or(config.valid_fraction);
     config.loss = args.loss.unwrap_or(config.loss);
     config.time_loss = args.time_loss.unwrap_or(config.time_loss);
     if let Some(spec) = &args.reward_spec {

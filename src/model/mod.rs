@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod calibration;
 pub mod checkpoint;
+pub mod constant;
 pub mod decision;
 pub mod device;
 pub mod ensemble;

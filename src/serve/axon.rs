@@ -1,7 +1,11 @@
 //! The way of a request: headers, caller, signature, body, model, answer.
 
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,18 +20,23 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::features::reader;
-use crate::model::Model;
+use crate::subnet::reward::Answer;
 use crate::subnet::synapse::{AxonStatus, ConversionSynapse, SYNAPSE_NAME};
 
 use super::access::Access;
 use super::clock::Clock;
 use super::config::ServeConfig;
+use super::gate::{Gate, Priority, Turned};
 use super::headers::RequestHeaders;
-use super::nonces::NonceLimits;
+use super::limits::{Buckets, Peers};
+use super::listener::{ConnectionTimes, Origin};
+use super::models::Registry;
+use super::monitor::{Finished, Given, Monitor, Outcome, Phases, Snapshot};
+use super::nonces::{NonceLimits, Nonces};
 use super::refusal::Refusal;
 use super::respond::{Identity, SUCCESS};
 use super::verify::Verifier;
-use super::worker::{ModelHandle, ModelThread};
+use super::worker::{ModelHandle, ModelLimits, ModelThread};
 
 /// How much of the body of a refused request is read and thrown away, and for how long. A
 /// connection that is closed with unread bytes is reset, and the client may never see why.
@@ -39,15 +48,25 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub struct Axon {
     state: Arc<AxonState>,
     model: ModelThread,
+    times: ConnectionTimes,
+    stop_limit: Duration,
 }
 
 struct AxonState {
     identity: Identity,
     access: Access,
     verifier: Verifier,
+    gate: Arc<Gate>,
+    peers: Arc<Peers>,
+    /// What verified hotkeys may ask.
+    hotkeys: Buckets<String>,
+    /// What addresses may do wrong.
+    strangers: Buckets<IpAddr>,
     model: ModelHandle,
+    monitor: Arc<Monitor>,
     clock: Arc<dyn Clock>,
     body_limit_bytes: usize,
+    body_time: Duration,
     max_timeout_seconds: f64,
     /// Requests that have come whole and have no answer yet.
     in_flight: AtomicUsize,
@@ -68,12 +87,22 @@ impl Axon {
     /// # Errors
     ///
     /// If the system gives no thread.
-    pub fn start(config: ServeConfig, model: Arc<dyn Model>) -> std::io::Result<Self> {
-        let model = ModelThread::start(model, config.queue, config.max_batch)?;
+    pub fn start(config: ServeConfig, models: Arc<Registry>) -> std::io::Result<Self> {
         let max_timeout_seconds = config.max_timeout_seconds;
-        let limits = NonceLimits { max_timeout_seconds, ..NonceLimits::default() };
+        let (now, now_ns) = (Instant::now(), config.clock.now_ns());
+        let nonces = config.nonces.unwrap_or_else(|| {
+            let limits = NonceLimits { max_timeout_seconds, ..NonceLimits::default() };
+            Nonces::started(limits, now_ns)
+        });
+        // All that are worked on may wait for the model at once.
+        let limits = ModelLimits {
+            queue: config.max_concurrent,
+            max_batch: config.max_batch,
+            ..ModelLimits::default()
+        };
+        let model = ModelThread::start(models, limits)?;
         let state = AxonState {
-            verifier: Verifier::new(&config.keypair, limits),
+            verifier: Verifier::new(&config.keypair, nonces),
             identity: Identity {
                 keypair: config.keypair,
                 uuid: Uuid::new_v4().to_string(),
@@ -81,13 +110,20 @@ impl Axon {
                 external_port: config.external_port,
             },
             access: config.access,
+            gate: Gate::new(config.max_concurrent, config.max_queue),
+            peers: Peers::new(config.connections),
+            hotkeys: Buckets::new(config.hotkey_rate, now),
+            strangers: Buckets::new(config.address_rate, now),
             model: model.handle(),
+            monitor: config.monitor,
             clock: config.clock,
             body_limit_bytes: config.body_limit_bytes,
+            body_time: config.body_time,
             max_timeout_seconds,
             in_flight: AtomicUsize::new(0),
         };
-        Ok(Axon { state: Arc::new(state), model })
+        let (times, stop_limit) = (config.times, config.stop_limit);
+        Ok(Axon { state: Arc::new(state), model, times, stop_limit })
     }
 
     /// The routes. Needs no socket.
@@ -96,6 +132,23 @@ impl Axon {
             .route(&format!("/{SYNAPSE_NAME}"), post(handle).fallback(wrong_method))
             .fallback(unknown_synapse)
             .with_state(Arc::clone(&self.state))
+    }
+
+    /// A way to look at it while it serves.
+    pub fn view(&self) -> AxonView {
+        AxonView { state: Arc::clone(&self.state) }
+    }
+
+    pub(super) fn peers(&self) -> &Arc<Peers> {
+        &self.state.peers
+    }
+
+    pub(super) fn times(&self) -> ConnectionTimes {
+        self.times
+    }
+
+    pub(super) fn stop_limit(&self) -> Duration {
+        self.stop_limit
     }
 
     /// How many requests have come whole and have no answer yet.
@@ -109,12 +162,62 @@ impl Axon {
     }
 }
 
+/// A way to look at an [`Axon`] while it serves.
+#[derive(Debug, Clone)]
+pub struct AxonView {
+    state: Arc<AxonState>,
+}
+
+impl AxonView {
+    /// The nonces that were accepted.
+    pub fn nonces(&self) -> &Nonces {
+        self.state.verifier.nonces()
+    }
+
+    /// Adds to a snapshot what the axon knows.
+    pub fn look(&self, snapshot: Snapshot) -> Snapshot {
+        let state = &self.state;
+        Snapshot {
+            queue_depth: state.gate.waiting(),
+            at_work: state.gate.at_work(),
+            connections: state.peers.connections(),
+            nonces: self.nonces().len(),
+            registered: state.access.metagraph.as_ref().map(|live| live.current().len()),
+            ..snapshot
+        }
+    }
+}
+
+/// What is known of a request so far, for who counts.
+#[derive(Debug, Default)]
+struct Trail {
+    phases: Phases,
+    is_verified: bool,
+    answer: Option<(Answer, Arc<str>)>,
+}
+
 async fn handle(State(axon): State<Arc<AxonState>>, request: Request) -> Response {
     let started = Instant::now();
     let (parts, mut body) = request.into_parts();
-    match axon.answer(&parts, &mut body, started).await {
-        Ok(response) => response,
-        Err(refusal) => axon.refuse(&parts, body, refusal, started).await,
+    let mut trail = Trail::default();
+    match axon.answer(&parts, &mut body, started, &mut trail).await {
+        Ok(response) => {
+            let answer = trail.answer.as_ref().map(|(answer, model)| Given {
+                converted: answer.converted,
+                confidence: answer.confidence,
+                model,
+            });
+            axon.monitor.finished(&Finished {
+                hotkey: hotkey(&parts),
+                outcome: Outcome::Answered,
+                total: started.elapsed(),
+                phases: trail.phases,
+                answer,
+                reason: None,
+            });
+            response
+        }
+        Err(refusal) => axon.refuse(&parts, body, refusal, started, &trail).await,
     }
 }
 
@@ -123,13 +226,13 @@ async fn unknown_synapse(State(axon): State<Arc<AxonState>>, request: Request) -
     let (parts, body) = request.into_parts();
     let name = parts.uri.path().split('/').nth(1).unwrap_or_default();
     let refusal = Refusal::UnknownSynapse { name: name.chars().take(40).collect() };
-    axon.refuse(&parts, body, refusal, started).await
+    axon.refuse(&parts, body, refusal, started, &Trail::default()).await
 }
 
 async fn wrong_method(State(axon): State<Arc<AxonState>>, request: Request) -> Response {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    axon.refuse(&parts, body, Refusal::Method, started).await
+    axon.refuse(&parts, body, Refusal::Method, started, &Trail::default()).await
 }
 
 impl AxonState {
@@ -138,17 +241,49 @@ impl AxonState {
         parts: &Parts,
         body: &mut Body,
         started: Instant,
+        trail: &mut Trail,
     ) -> Result<Response, Refusal> {
+        // What costs little comes first: nobody that is not known for certain gets further.
+        let origin = origin(parts);
+        let is_known = self.is_known(origin, hotkey(parts), started);
+        self.bear(origin, is_known, started)?;
         let headers = RequestHeaders::parse(&parts.headers)?;
-        self.access.check(headers.dendrite.hotkey.as_deref())?;
-        self.verifier.verify(&headers, self.clock.now_ns())?;
+        let stake = self.access.check(headers.dendrite.hotkey.as_deref())?;
+        let candidate = self.verifier.check(&headers, self.clock.now_ns())?;
+        let patience = headers.timeout_seconds.unwrap_or(f64::INFINITY);
+        let patience = patience.min(self.max_timeout_seconds);
+        let deadline = started + Duration::from_secs_f64(patience);
 
-        let seconds =
-            headers.timeout_seconds.unwrap_or(f64::INFINITY).min(self.max_timeout_seconds);
-        let deadline = started + Duration::from_secs_f64(seconds);
-        let body = tokio::time::timeout_at(deadline, self.read(&parts.headers, body))
-            .await
-            .map_err(|_| Refusal::Timeout { seconds })??;
+        let pass = self.gate.enter(Priority::new(is_known, stake), deadline).await;
+        let mut pass = pass.map_err(|turned| turned_away(turned, patience))?;
+        let verifying = Instant::now();
+        self.verifier.verify(&candidate, self.clock.now_ns())?;
+        let verified = Instant::now();
+        let hotkey = candidate.hotkey();
+        trail.is_verified = true;
+        trail.phases.verify = Some(verified - verifying);
+        let mut queued = verifying - started;
+        self.peers.remember(origin, hotkey, verified);
+        let limited = |wait| Refusal::Limited { of: "hotkey", wait };
+        self.hotkeys.take(hotkey, verified).map_err(limited)?;
+
+        let reading = self.read(&parts.headers, body);
+        let body = match at_once(reading).await {
+            Ok(body) => body?,
+            Err(reading) => {
+                // Nobody waits for somebody else's slow body.
+                drop(pass);
+                let until = deadline.min(verified + self.body_time);
+                let seconds = (until - started).as_secs_f64();
+                let body = tokio::time::timeout_at(until, reading).await;
+                let body = body.map_err(|_| Refusal::Timeout { seconds })??;
+                let whole = Instant::now();
+                let entered = self.gate.enter(Priority::new(true, stake), deadline).await;
+                pass = entered.map_err(|turned| turned_away(turned, patience))?;
+                queued += whole.elapsed();
+                body
+            }
+        };
         let _in_flight = Counted::new(&self.in_flight);
 
         let mut synapse = ConversionSynapse::parse(&body)?;
@@ -156,21 +291,38 @@ impl AxonState {
         for oddity in &reading.oddities {
             tracing::debug!(session_id = reading.session_id, %oddity, "odd feature");
         }
-        let prediction = self
+        let reply = self
             .model
             .predict(reading.conversation, deadline)
             .await
-            .map_err(|error| Refusal::from_predict(error, seconds))?;
+            .map_err(|error| Refusal::from_predict(error, patience))?;
+        trail.phases.queue = Some(queued + reply.waited);
+        trail.phases.model = Some(reply.computed);
+        self.monitor.batch(reply.batch);
+        trail.answer = Some((reply.prediction.answer(), reply.model));
 
         let process_time_seconds = started.elapsed().as_secs_f64();
-        synapse.fill(&prediction, process_time_seconds);
+        synapse.fill(&reply.prediction, process_time_seconds);
         synapse.set_axon_status(AxonStatus { code: 200, message: SUCCESS, process_time_seconds });
         let nonce = self.clock.now_ns();
         let response_headers =
             self.identity.success(&parts.headers, &headers, nonce, process_time_seconds);
-        let hotkey = headers.dendrite.hotkey;
+        drop(pass);
         tracing::debug!(hotkey, session_id = reading.session_id, process_time_seconds, "answered");
         Ok((response_headers, synapse.write()).into_response())
+    }
+
+    /// Whether this hotkey signed a request from there lately, which only it can.
+    fn is_known(&self, origin: IpAddr, hotkey: Option<&str>, now: Instant) -> bool {
+        hotkey.is_some_and(|hotkey| self.peers.knows(origin, hotkey, now))
+    }
+
+    /// Refuses to listen to an address that sent too much that was refused.
+    fn bear(&self, origin: IpAddr, is_known: bool, now: Instant) -> Result<(), Refusal> {
+        if is_known {
+            return Ok(());
+        }
+        self.strangers.check(&origin, now).map_err(|wait| Refusal::Limited { of: "address", wait })
     }
 
     /// The body, if it is not too large.
@@ -192,20 +344,67 @@ impl AxonState {
         &self,
         parts: &Parts,
         body: Body,
-        refusal: Refusal,
+        mut refusal: Refusal,
         started: Instant,
+        trail: &Trail,
     ) -> Response {
-        let hotkey = parts.headers.get("bt_header_dendrite_hotkey");
-        refusal.log(hotkey.and_then(|hotkey| hotkey.to_str().ok()));
-        // What is announced to be huge is not worth reading.
-        if announced_bytes(&parts.headers).is_none_or(|bytes| bytes <= DRAIN_BYTES as u64) {
+        let (origin, hotkey) = (origin(parts), hotkey(parts));
+        if refusal.is_the_callers_fault() && !trail.is_verified {
+            let is_known = self.is_known(origin, hotkey, started);
+            // Where routes are unknown, this is the first that is seen of the caller.
+            if let Err(limited) = self.bear(origin, is_known, started) {
+                refusal = limited;
+            } else {
+                self.strangers.take(&origin, started).ok();
+            }
+        }
+        refusal.log(hotkey);
+        // What is announced to be huge is not worth reading, and who floods is not listened to.
+        let is_limited = matches!(refusal, Refusal::Limited { .. });
+        let announced = announced_bytes(&parts.headers);
+        if !is_limited && announced.is_none_or(|bytes| bytes <= DRAIN_BYTES as u64) {
             tokio::time::timeout(DRAIN_TIME, drain(body)).await.ok();
         }
         // Headers that could not be read are not sent back: a client could not read them either.
         let empty = HeaderMap::new();
         let echoed = if matches!(refusal, Refusal::Headers(_)) { &empty } else { &parts.headers };
         let headers = self.identity.common(echoed, started.elapsed().as_secs_f64());
+        self.monitor.finished(&Finished {
+            hotkey: hotkey.filter(|_| trail.is_verified),
+            outcome: refusal.outcome(),
+            total: started.elapsed(),
+            phases: trail.phases,
+            answer: None,
+            reason: Some(&refusal.to_string()),
+        });
         (headers, refusal).into_response()
+    }
+}
+
+fn turned_away(turned: Turned, seconds: f64) -> Refusal {
+    match turned {
+        Turned::Full => Refusal::Overloaded,
+        Turned::Late => Refusal::Timeout { seconds },
+    }
+}
+
+/// Where the request comes from; one that came over no connection comes from nowhere.
+fn origin(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<Origin>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |origin| origin.0)
+}
+
+/// Who the caller claims to be.
+fn hotkey(parts: &Parts) -> Option<&str> {
+    parts.headers.get("bt_header_dendrite_hotkey")?.to_str().ok()
+}
+
+/// The result of what need not wait for anything, or else the future to be waited for.
+async fn at_once<F: Future>(future: F) -> Result<F::Output, Pin<Box<F>>> {
+    let mut future = Box::pin(future);
+    let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+    match polled {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(future),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tells the time of day.
-pub trait Clock: Send + Sync {
+pub trait Clock: std::fmt::Debug + Send + Sync {
     /// Nanoseconds since the epoch, as nonces count.
     fn now_ns(&self) -> u64;
 }

@@ -1,9 +1,10 @@
 //! The nonces that were seen, so that no request is answered twice.
 //!
-//! A nonce is the caller's clock in nanoseconds. The reference axon keeps them for ever and trusts
-//! any `timeout` header; here what is kept has a bound in time and in number.
+//! A nonce is the caller's clock in nanoseconds. The reference axon keeps them for ever, until it is
+//! started anew, and trusts any `timeout` header; here what is kept has a bound in time and in
+//! number, and outlives the process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -12,6 +13,8 @@ const ALLOWED_DELTA_NS: u64 = 4 * SECOND_NS;
 /// How far a caller's clock may be ahead of ours. The reference has no such bound, and so
 /// would have to keep a nonce of the far future for ever.
 const ALLOWED_AHEAD_NS: u64 = 600 * SECOND_NS;
+/// The version of what [`Nonces::save`] writes.
+const FORMAT_VERSION: u32 = 1;
 /// How often what is too old to matter is looked for.
 const PRUNE_EVERY_NS: u64 = 10 * SECOND_NS;
 
@@ -50,6 +53,9 @@ pub enum NonceError {
     /// The instance has already used this nonce or a later one.
     #[error("Nonce is too old, a newer one was last processed")]
     Replayed,
+    /// The nonce is from before the miner was started, which has lost what it accepted then.
+    #[error("Nonce is too old: it is from before this axon was started")]
+    BeforeStart,
     /// So many instances of the hotkey called that this one may have been forgotten.
     #[error("Nonce may have been used: too many clients of this hotkey call at once")]
     Forgotten,
@@ -61,6 +67,27 @@ pub enum NonceError {
     Ahead {
         /// How far ahead it is.
         ahead_seconds: f64,
+    },
+}
+
+/// Why a saved state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NonceStateError {
+    /// It is no JSON of the right shape.
+    #[error("expected the saved nonces as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Another version of the program wrote it.
+    #[error("expected format version {FORMAT_VERSION}, but it is {0}")]
+    Version(u32),
+    /// There is more in it than is ever kept.
+    #[error("expected at most {most} {what}, but there are {found}")]
+    TooMany {
+        /// Hotkeys, or instances of one.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
     },
 }
 
@@ -88,20 +115,127 @@ pub struct Nonces {
 struct Store {
     callers: HashMap<String, Caller>,
     pruned_at: u64,
+    /// A first nonce of anybody must be newer: what was accepted before this is not known.
+    floor: u64,
+    /// Whether something was accepted that must be on the disk before the process may die: a nonce
+    /// of the future, for after a crash no floor at the present would cover it.
+    is_urgent: bool,
+    /// Counts what was accepted, so that nothing is saved twice.
+    accepted: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Caller {
+    /// By instance; ordered in the file, so that equal states are equal bytes.
+    #[serde(serialize_with = "ordered")]
     last: HashMap<String, u64>,
+    /// How far its nonces were ahead of our clock at most, in whole seconds, rounded up.
+    #[serde(default)]
+    ahead_seconds: u64,
     /// A first nonce must be newer than any that was forgotten for want of room: else what was
     /// forgotten could be replayed.
     floor: u64,
 }
 
+/// What is saved, less what is only ever written.
+#[derive(serde::Deserialize)]
+struct Saved {
+    /// Whether nothing was accepted after it.
+    is_last: bool,
+    floor: u64,
+    callers: HashMap<String, Caller>,
+}
+
+fn ordered<S: serde::Serializer>(map: &HashMap<String, u64>, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_map(map.iter().collect::<BTreeMap<_, _>>())
+}
+
 impl Nonces {
-    /// An empty store.
+    /// An empty store, as if nothing had ever been accepted.
     pub fn new(limits: NonceLimits) -> Self {
         Nonces { limits, store: Mutex::default() }
+    }
+
+    /// An empty store that knows that it does not know what was accepted before `now_ns`: it takes
+    /// no first nonce from before that.
+    pub fn started(limits: NonceLimits, now_ns: u64) -> Self {
+        let store = Store { floor: now_ns, ..Store::default() };
+        Nonces { limits, store: Mutex::new(store) }
+    }
+
+    /// What [`save`](Nonces::save) gave. If more was accepted after that, no first nonce from before
+    /// `now_ns` is taken.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not what was saved.
+    pub fn restore(
+        limits: NonceLimits,
+        bytes: &[u8],
+        now_ns: u64,
+    ) -> Result<Self, NonceStateError> {
+        #[derive(serde::Deserialize)]
+        struct Versioned {
+            format_version: u32,
+        }
+        let Versioned { format_version } = serde_json::from_slice(bytes)?;
+        if format_version != FORMAT_VERSION {
+            return Err(NonceStateError::Version(format_version));
+        }
+        let Saved { is_last, mut floor, mut callers } = serde_json::from_slice(bytes)?;
+        let at_most = |what, found, most| {
+            if found > most {
+                return Err(NonceStateError::TooMany { what, found, most });
+            }
+            Ok(())
+        };
+        at_most("hotkeys", callers.len(), limits.hotkeys)?;
+        for caller in callers.values_mut() {
+            at_most("instances of a hotkey", caller.last.len(), limits.uuids_per_hotkey)?;
+            if !is_last && caller.ahead_seconds > 0 {
+                let ahead = caller.ahead_seconds.saturating_mul(SECOND_NS).min(ALLOWED_AHEAD_NS);
+                caller.floor = caller.floor.max(now_ns.saturating_add(ahead));
+            }
+        }
+        if !is_last {
+            floor = floor.max(now_ns);
+        }
+        // A clock that was wrong when the file was written, and was set since, locks nobody out for
+        // longer than a nonce may be ahead.
+        let latest = now_ns.saturating_add(ALLOWED_AHEAD_NS);
+        floor = floor.min(latest);
+        for caller in callers.values_mut() {
+            caller.floor = caller.floor.min(latest);
+        }
+        let store = Store { callers, floor, ..Store::default() };
+        Ok(Nonces { limits, store: Mutex::new(store) })
+    }
+
+    /// All that matters, to be restored by another process. `is_last` promises that nothing is
+    /// accepted after this.
+    pub fn save(&self, is_last: bool, now_ns: u64) -> Vec<u8> {
+        let mut store = self.lock();
+        store.pruned_at = 0;
+        store.prune(now_ns, self.oldest_that_matters(now_ns));
+        store.is_urgent = false;
+        let state = serde_json::json!({
+            "format_version": FORMAT_VERSION,
+            "saved_at_ns": now_ns,
+            "is_last": is_last,
+            "floor": store.floor,
+            "callers": store.callers.iter().collect::<BTreeMap<_, _>>(),
+        });
+        state.to_string().into_bytes()
+    }
+
+    /// Whether what was accepted should be saved without waiting for the usual moment.
+    pub fn is_urgent(&self) -> bool {
+        self.lock().is_urgent
+    }
+
+    /// How many nonces were accepted by this process.
+    pub fn accepted(&self) -> u64 {
+        self.lock().accepted
     }
 
     /// Whether the nonce would be accepted now. Cheap, so it comes before the signature.
@@ -116,7 +250,7 @@ impl Nonces {
         // Again, for a copy of the same request may have been verified at the same time.
         self.judge(&store, claim, now_ns)?;
         store.prune(now_ns, self.oldest_that_matters(now_ns));
-        store.remember(claim, self.limits)
+        store.remember(claim, now_ns, self.limits)
     }
 
     /// How many nonces are kept.
@@ -146,7 +280,10 @@ impl Nonces {
             });
         }
         let floor = caller.map_or(0, |caller| caller.floor);
-        if nonce > floor { Ok(()) } else { Err(NonceError::Forgotten) }
+        if nonce <= floor {
+            return Err(NonceError::Forgotten);
+        }
+        if nonce > store.floor { Ok(()) } else { Err(NonceError::BeforeStart) }
     }
 
     fn allowed_ns(&self, timeout_seconds: f64) -> u64 {
@@ -177,17 +314,36 @@ impl Store {
         });
     }
 
-    fn remember(&mut self, claim: NonceClaim<'_>, limits: NonceLimits) -> Result<(), NonceError> {
+    fn remember(
+        &mut self,
+        claim: NonceClaim<'_>,
+        now: u64,
+        limits: NonceLimits,
+    ) -> Result<(), NonceError> {
         // To forget a caller for a new one would need a floor for all, and then whoever may call
         // could raise it above everybody's nonces.
         if !self.callers.contains_key(claim.hotkey) && self.callers.len() >= limits.hotkeys {
             return Err(NonceError::Full);
         }
-        let caller = self.callers.entry(claim.hotkey.to_owned()).or_default();
-        if !caller.last.contains_key(claim.uuid) && caller.last.len() >= limits.uuids_per_hotkey {
-            caller.forget_the_oldest();
+        if !self.callers.contains_key(claim.hotkey) {
+            self.callers.insert(claim.hotkey.to_owned(), Caller::default());
         }
-        caller.last.insert(claim.uuid.to_owned(), claim.nonce);
+        let caller = self.callers.get_mut(claim.hotkey).expect("it was just made. This is a bug.");
+        match caller.last.get_mut(claim.uuid) {
+            Some(last) => *last = claim.nonce,
+            None => {
+                if caller.last.len() >= limits.uuids_per_hotkey {
+                    caller.forget_the_oldest();
+                }
+                caller.last.insert(claim.uuid.to_owned(), claim.nonce);
+            }
+        }
+        let ahead_seconds = claim.nonce.saturating_sub(now).div_ceil(SECOND_NS);
+        if ahead_seconds > caller.ahead_seconds {
+            caller.ahead_seconds = ahead_seconds;
+            self.is_urgent = true;
+        }
+        self.accepted += 1;
         Ok(())
     }
 }
@@ -283,6 +439,102 @@ mod tests {
         nonces.accept(claim("5H", "0", NOW + 1000), NOW).unwrap();
         // Another caller is not touched by that.
         nonces.accept(claim("5I", "0", NOW), NOW).unwrap();
+    }
+
+    /// Saves, and restores a second later.
+    fn restarted(nonces: &Nonces, is_last: bool) -> (Nonces, u64) {
+        let later = NOW + SECOND_NS;
+        let bytes = nonces.save(is_last, NOW);
+        (Nonces::restore(NonceLimits::default(), &bytes, later).unwrap(), later)
+    }
+
+    #[test]
+    fn a_restart_forgets_nothing() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.accept(claim("5H", "a", NOW), NOW).unwrap();
+        let (nonces, later) = restarted(&nonces, true);
+        assert_eq!(nonces.check(claim("5H", "a", NOW), later), Err(NonceError::Replayed));
+        // Another instance's request, which was on its way meanwhile, is welcome.
+        nonces.accept(claim("5H", "b", NOW - 1), later).unwrap();
+        nonces.accept(claim("5H", "a", NOW + 1), later).unwrap();
+        assert_eq!(nonces.accepted(), 2);
+    }
+
+    #[test]
+    fn after_a_crash_nothing_from_before_it_is_taken() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.accept(claim("5H", "a", NOW - 10), NOW).unwrap();
+        let (restored, later) = restarted(&nonces, false);
+        // What was accepted after the save is not known to the restored store.
+        for (hotkey, uuid, nonce) in
+            [("5H", "b", NOW + 5), ("5I", "a", NOW + 5), ("5I", "a", later)]
+        {
+            let refused = restored.accept(claim(hotkey, uuid, nonce), later);
+            assert_eq!(refused, Err(NonceError::BeforeStart));
+        }
+        restored.accept(claim("5H", "a", later + 1), later).unwrap();
+        restored.accept(claim("5I", "a", later + 1), later).unwrap();
+        // A later stop in good order does not make the time before the crash any better known.
+        let bytes = restored.save(true, later);
+        let again = Nonces::restore(NonceLimits::default(), &bytes, later).unwrap();
+        assert_eq!(again.check(claim("5I", "c", later), later), Err(NonceError::BeforeStart));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_remembered_across_a_crash() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.accept(claim("5I", "a", NOW), NOW).unwrap();
+        assert!(!nonces.is_urgent());
+        let ahead = NOW + 90 * SECOND_NS + 1;
+        nonces.accept(claim("5H", "a", ahead), NOW).unwrap();
+        assert!(nonces.is_urgent());
+        let (restored, later) = restarted(&nonces, false);
+        assert!(!nonces.is_urgent(), "it was saved");
+        // Up to 91 s ahead of the restart could have been accepted before the crash.
+        let covered = later + 91 * SECOND_NS;
+        let refused = restored.accept(claim("5H", "b", covered), later);
+        assert_eq!(refused, Err(NonceError::Forgotten));
+        restored.accept(claim("5H", "b", covered + 1), later).unwrap();
+        restored.accept(claim("5I", "b", later + 1), later).unwrap();
+    }
+
+    #[test]
+    fn a_first_start_takes_nothing_older() {
+        let nonces = Nonces::started(NonceLimits::default(), NOW);
+        assert_eq!(nonces.check(claim("5H", "a", NOW), NOW), Err(NonceError::BeforeStart));
+        assert_eq!(nonces.check(claim("5H", "a", NOW + 1), NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_locks_nobody_out() {
+        let day = 86_400 * SECOND_NS;
+        let bytes = Nonces::started(NonceLimits::default(), NOW + day).save(true, NOW + day);
+        let restored = Nonces::restore(NonceLimits::default(), &bytes, NOW).unwrap();
+        let (early, late) = (NOW + 600 * SECOND_NS, NOW + 601 * SECOND_NS);
+        assert_eq!(restored.check(claim("5H", "a", early), early), Err(NonceError::BeforeStart));
+        assert_eq!(restored.check(claim("5H", "a", late), late), Ok(()));
+    }
+
+    #[test]
+    fn a_damaged_state_is_told() {
+        let limits = NonceLimits { hotkeys: 1, uuids_per_hotkey: 1, ..NonceLimits::default() };
+        let two = r#"{"5H": {"last": {"a": 1, "b": 2}, "floor": 0}}"#;
+        let many = r#"{"5H": {"last": {}, "floor": 0}, "5I": {"last": {}, "floor": 0}}"#;
+        let state = |callers: &str| {
+            format!(r#"{{"format_version": 1, "is_last": true, "floor": 0, "callers": {callers}}}"#)
+        };
+        for (text, part) in [
+            ("{".to_owned(), "as JSON"),
+            ("[]".to_owned(), "as JSON"),
+            (r#"{"format_version": 9}"#.to_owned(), "version 1, but it is 9"),
+            (r#"{"format_version": 1}"#.to_owned(), "as JSON"),
+            (state(two), "at most 1 instances of a hotkey, but there are 2"),
+            (state(many), "at most 1 hotkeys, but there are 2"),
+        ] {
+            let message = Nonces::restore(limits, text.as_bytes(), NOW).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(Nonces::restore(limits, state("{}").as_bytes(), NOW).unwrap().is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why a request is not answered, and how the caller is told.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -8,6 +10,7 @@ use crate::subnet::synapse::{SYNAPSE_NAME, SynapseError};
 
 use super::access::Forbidden;
 use super::headers::HeaderError;
+use super::monitor::Outcome;
 use super::verify::Unverified;
 use super::worker::{ModelFailure, PredictError};
 
@@ -58,6 +61,14 @@ pub enum Refusal {
         /// How long the caller waits.
         seconds: f64,
     },
+    /// The caller asks more often than it may.
+    #[error("too many requests of this {of}; try again in {} s", retry_seconds(*.wait))]
+    Limited {
+        /// Whose requests are counted.
+        of: &'static str,
+        /// When there is room for another.
+        wait: Duration,
+    },
     /// Too many requests wait.
     #[error("too many requests wait; try again later")]
     Overloaded,
@@ -92,8 +103,41 @@ impl Refusal {
             Refusal::Unverified(_) => StatusCode::UNAUTHORIZED,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Overloaded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What it is counted as.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Refusal::UnknownSynapse { .. } | Refusal::Method => Outcome::Unknown,
+            Refusal::Headers(_) | Refusal::Body(_) | Refusal::Features(_) | Refusal::BodyLost => {
+                Outcome::Malformed
+            }
+            Refusal::Forbidden(_) => Outcome::Forbidden,
+            Refusal::Unverified(_) => Outcome::Unverified,
+            Refusal::BodyTooLarge { .. } => Outcome::TooLarge,
+            Refusal::Timeout { .. } => Outcome::Late,
+            Refusal::Limited { .. } => Outcome::Limited,
+            Refusal::Overloaded | Refusal::Stopping => Outcome::Overloaded,
+            Refusal::Model(_) => Outcome::Failed,
+        }
+    }
+
+    /// Whether the caller did something that it should not, rather than come at a bad time.
+    pub(super) fn is_the_callers_fault(&self) -> bool {
+        use Outcome::{Forbidden, Malformed, TooLarge, Unknown, Unverified};
+        matches!(self.outcome(), Forbidden | Malformed | TooLarge | Unknown | Unverified)
+    }
+
+    /// After how long it may be worth to ask again.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refusal::Limited { wait, .. } => Some(retry_seconds(*wait)),
+            Refusal::Overloaded | Refusal::Stopping => Some(1),
+            _ => None,
         }
     }
 
@@ -102,12 +146,14 @@ impl Refusal {
         let status = self.status().as_u16();
         match self {
             Refusal::Model(failure) => tracing::error!(status, hotkey, %failure, "not answered"),
-            Refusal::Overloaded | Refusal::Timeout { .. } => {
-                tracing::warn!(status, hotkey, reason = %self, "not answered");
-            }
             _ => tracing::debug!(status, hotkey, reason = %self, "refused"),
         }
     }
+}
+
+/// The header counts whole seconds.
+fn retry_seconds(wait: Duration) -> u64 {
+    wait.as_secs_f64().ceil().max(1.0) as u64
 }
 
 impl IntoResponse for Refusal {
@@ -118,6 +164,13 @@ impl IntoResponse for Refusal {
         headers.insert(STATUS_MESSAGE, header_text(&message));
         if matches!(self, Refusal::Method) {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Refusal::Limited { .. }) {
+            // Its connection is one of those that others may need.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = serde_json::json!({ "message": message });
@@ -145,6 +198,19 @@ mod tests {
         let message = response.headers()[STATUS_MESSAGE].to_str().unwrap();
         assert!(message.starts_with("Synapse name 'a??b??' not found"), "{message}");
         assert_eq!(header_text(&"x".repeat(5000)).len(), 300);
+    }
+
+    #[test]
+    fn who_comes_too_often_is_told_when_to_come_again() {
+        for (millis, seconds) in [(0, "1"), (400, "1"), (1001, "2"), (60_000, "60")] {
+            let wait = Duration::from_millis(millis);
+            let response = Refusal::Limited { of: "hotkey", wait }.into_response();
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()["retry-after"], seconds);
+            let message = response.headers()[STATUS_MESSAGE].to_str().unwrap();
+            assert!(message.ends_with(&format!("try again in {seconds} s")), "{message}");
+        }
+        assert_eq!(Refusal::Overloaded.into_response().headers()["retry-after"], "1");
     }
 
     #[test]

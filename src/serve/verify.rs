@@ -5,7 +5,7 @@ use crate::chain::ss58::Ss58Error;
 use crate::chain::{Keypair, PublicKey};
 
 use super::headers::RequestHeaders;
-use super::nonces::{NonceClaim, NonceError, NonceLimits, Nonces};
+use super::nonces::{NonceClaim, NonceError, Nonces};
 
 /// Why a request is not verified.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,15 +33,24 @@ pub struct Verifier {
 
 impl Verifier {
     /// A verifier of requests to the axon with this key.
-    pub fn new(axon: &Keypair, limits: NonceLimits) -> Self {
-        Verifier { axon_hotkey: axon.address().to_owned(), nonces: Nonces::new(limits) }
+    pub fn new(axon: &Keypair, nonces: Nonces) -> Self {
+        Verifier { axon_hotkey: axon.address().to_owned(), nonces }
     }
 
-    /// Accepts a request once, if its signature is good and its nonce new.
+    /// What was accepted.
+    pub fn nonces(&self) -> &Nonces {
+        &self.nonces
+    }
+
+    /// What can be known of a request without the work of checking its signature.
     ///
     /// The reference spares clients older than 7.2.0 the age of the nonce. Their version is a header
     /// that is not signed, so whoever replays a request could claim to be one; here all are checked.
-    pub fn verify(&self, headers: &RequestHeaders, now_ns: u64) -> Result<(), Unverified> {
+    pub fn check<'a>(
+        &self,
+        headers: &'a RequestHeaders,
+        now_ns: u64,
+    ) -> Result<Candidate<'a>, Unverified> {
         let dendrite = &headers.dendrite;
         let hotkey = dendrite.hotkey.as_deref().ok_or(Unverified::Missing("Hotkey"))?;
         let uuid = dendrite.uuid.as_deref().ok_or(Unverified::Missing("UUID"))?;
@@ -52,12 +61,34 @@ impl Verifier {
         let timeout_seconds = headers.timeout_seconds.unwrap_or(0.0);
         let claim = NonceClaim { hotkey, uuid, nonce, timeout_seconds };
         self.nonces.check(claim, now_ns)?;
+        Ok(Candidate { claim, key, signature, body_hash: &headers.computed_body_hash })
+    }
+
+    /// Accepts a request once, if its signature is good and its nonce still new.
+    pub fn verify(&self, candidate: &Candidate<'_>, now_ns: u64) -> Result<(), Unverified> {
+        let Candidate { claim, key, signature, body_hash } = candidate;
         // The axon's hotkey is ours, whatever the caller wrote: a request to another axon fails.
         let message =
-            request_text(nonce, hotkey, &self.axon_hotkey, uuid, &headers.computed_body_hash);
+            request_text(claim.nonce, claim.hotkey, &self.axon_hotkey, claim.uuid, body_hash);
         key.verify(&message, signature)?;
-        self.nonces.accept(claim, now_ns)?;
+        self.nonces.accept(*claim, now_ns)?;
         Ok(())
+    }
+}
+
+/// A request whose signature remains to be checked.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    claim: NonceClaim<'a>,
+    key: PublicKey,
+    signature: &'a str,
+    body_hash: &'a str,
+}
+
+impl<'a> Candidate<'a> {
+    /// Who the caller claims to be.
+    pub fn hotkey(&self) -> &'a str {
+        self.claim.hotkey
     }
 }
 
@@ -80,6 +111,7 @@ pub fn response_text(nonce: u64, dendrite_hotkey: &str, axon_hotkey: &str, uuid:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::nonces::NonceLimits;
     use crate::subnet::synapse::Terminal;
 
     const NOW: u64 = 1_763_789_253_000_000_000;
@@ -101,40 +133,48 @@ mod tests {
         }
     }
 
+    fn verifier(axon: &Keypair) -> Verifier {
+        Verifier::new(axon, Nonces::new(NonceLimits::default()))
+    }
+
+    fn verify(verifier: &Verifier, headers: &RequestHeaders) -> Result<(), Unverified> {
+        verifier.verify(&verifier.check(headers, NOW)?, NOW)
+    }
+
     #[test]
     fn a_good_request_is_accepted_once() {
         let (axon, caller) = (Keypair::generate(), Keypair::generate());
-        let verifier = Verifier::new(&axon, NonceLimits::default());
+        let verifier = verifier(&axon);
         let request = signed(&caller, axon.address(), NOW);
-        assert_eq!(verifier.verify(&request, NOW), Ok(()));
-        let again = verifier.verify(&request, NOW);
+        assert_eq!(verify(&verifier, &request), Ok(()));
+        let again = verify(&verifier, &request);
         assert_eq!(again, Err(Unverified::Nonce(NonceError::Replayed)));
     }
 
     #[test]
     fn a_request_to_another_axon_is_refused() {
         let (axon, caller, other) = (Keypair::generate(), Keypair::generate(), Keypair::generate());
-        let verifier = Verifier::new(&axon, NonceLimits::default());
+        let verifier = verifier(&axon);
         let mut request = signed(&caller, other.address(), NOW);
         request.axon.hotkey = Some(other.address().to_owned());
         let refused = Err(Unverified::Signature(BadSignature::Mismatch));
-        assert_eq!(verifier.verify(&request, NOW), refused);
+        assert_eq!(verify(&verifier, &request), refused);
     }
 
     #[test]
     fn a_forged_request_uses_up_no_nonce() {
         let (axon, caller, thief) = (Keypair::generate(), Keypair::generate(), Keypair::generate());
-        let verifier = Verifier::new(&axon, NonceLimits::default());
+        let verifier = verifier(&axon);
         let mut forged = signed(&thief, axon.address(), NOW + 5);
         forged.dendrite.hotkey = Some(caller.address().to_owned());
-        assert!(matches!(verifier.verify(&forged, NOW), Err(Unverified::Signature(_))));
-        assert_eq!(verifier.verify(&signed(&caller, axon.address(), NOW), NOW), Ok(()));
+        assert!(matches!(verify(&verifier, &forged), Err(Unverified::Signature(_))));
+        assert_eq!(verify(&verifier, &signed(&caller, axon.address(), NOW)), Ok(()));
     }
 
     #[test]
     fn every_part_is_needed() {
         let (axon, caller) = (Keypair::generate(), Keypair::generate());
-        let verifier = Verifier::new(&axon, NonceLimits::default());
+        let verifier = verifier(&axon);
         type Change = fn(&mut RequestHeaders);
         let table: [(Change, Unverified); 7] = [
             (|headers| headers.dendrite.hotkey = None, Unverified::Missing("Hotkey")),
@@ -157,7 +197,7 @@ mod tests {
         for (change, expected) in table {
             let mut headers = signed(&caller, axon.address(), NOW);
             change(&mut headers);
-            assert_eq!(verifier.verify(&headers, NOW), Err(expected));
+            assert_eq!(verify(&verifier, &headers), Err(expected));
         }
     }
 }

@@ -1,22 +1,28 @@
-//! The thread that the model lives on.
+//! The threads that the models live on.
 //!
 //! A forward pass takes a core for itself, so it never runs on a thread of the runtime. Requests
-//! wait in a bounded queue; whatever waits when the model becomes free is answered as one batch.
+//! wait in a bounded queue; whatever waits when a thread becomes free is answered as one batch.
+//!
+//! A hand-over costs a wake-up only if there is somebody to wake: a thread that is busy finds what
+//! came meanwhile, and of many that come while one wakes, only the first wakes it.
+//!
+//! A model that does not come back cannot be stopped. Its thread is given up, another one takes its
+//! place, and what it should have answered goes to the head of the queue, for the next model.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::models::{Answered, Asking, Lineup, Registry};
 use crate::features::Conversation;
-use crate::model::Model;
-use crate::subnet::reward::AnswerFault;
 use crate::subnet::synapse::Prediction;
+
+pub use super::models::ModelFailure;
 
 /// Why a conversation got no prediction.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -30,330 +36,387 @@ pub enum PredictError {
     /// The miner is stopping.
     #[error("the miner is stopping")]
     Stopped,
-    /// The model did something that it must not.
+    /// No model could answer.
     #[error(transparent)]
     Model(#[from] ModelFailure),
 }
 
-/// What a model did that it must not.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ModelFailure {
-    /// It panicked.
-    #[error("the model panicked: {0}")]
-    Panicked(String),
-    /// It did not answer each conversation once.
-    #[error("the model should give {asked} answers, but gave {given}")]
-    Count {
-        /// How many conversations there were.
-        asked: usize,
-        /// How many answers came.
-        given: usize,
-    },
-    /// It gave an answer for which there is no reward.
-    #[error(transparent)]
-    Answer(#[from] AnswerFault),
+/// How much is given to the models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// How many conversations may wait. Default: 1024.
+    pub queue: usize,
+    /// How many of them are answered at a time at most. Default: 64.
+    pub max_batch: usize,
+    /// How many threads answer. Default: 1.
+    pub threads: usize,
+    /// A model that has not answered a batch after this time hangs. Default: 10 s.
+    pub hangs_after: Duration,
+}
+
+impl Default for ModelLimits {
+    fn default() -> ModelLimits {
+        let hangs_after = Duration::from_secs(10);
+        ModelLimits { queue: 1024, max_batch: 64, threads: 1, hangs_after }
+    }
+}
+
+/// An answer, and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The answer.
+    pub prediction: Prediction,
+    /// The name of the model that gave it.
+    pub model: Arc<str>,
+    /// How long the conversation lay in the queue.
+    pub waited: Duration,
+    /// How long its batch took.
+    pub computed: Duration,
+    /// How many conversations were in the batch.
+    pub batch: usize,
 }
 
 struct Job {
     conversation: Conversation,
+    came: Instant,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Prediction, PredictError>>,
+    reply: oneshot::Sender<Result<Reply, PredictError>>,
 }
 
-enum Command {
-    Predict(Job),
-    Stop,
-}
-
-/// The thread, to be stopped.
+/// The threads, to be stopped.
 #[derive(Debug)]
 pub struct ModelThread {
-    commands: mpsc::Sender<Command>,
-    thread: JoinHandle<()>,
+    handle: ModelHandle,
+    /// Ends when all threads have ended that were not given up.
+    ended: mpsc::Receiver<()>,
 }
 
-/// A way to the thread.
+/// A way to the threads. They end when all ways to them are gone, or by [`ModelThread::stop`].
 #[derive(Debug, Clone)]
-pub struct ModelHandle {
-    commands: mpsc::Sender<Command>,
+pub struct ModelHandle(Arc<Entrance>);
+
+/// What all ways to the threads share.
+struct Entrance(Arc<Shared>);
+
+struct Shared {
+    models: Arc<Registry>,
+    limits: ModelLimits,
+    state: Mutex<State>,
+    /// For threads that have nothing to do.
+    work: Condvar,
+    /// For the keeper.
+    end: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    /// Threads that sleep.
+    idle: usize,
+    /// Of those, how many were told to wake up and have not yet.
+    woken: usize,
+    stopping: bool,
+    /// The places of the threads that were not given up.
+    seats: Vec<Arc<Seat>>,
+}
+
+/// What a thread is doing.
+#[derive(Default)]
+struct Seat {
+    asking: Asking,
+    work: Mutex<Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    jobs: Vec<Job>,
+    /// With whom, and since when; none between batches.
+    current: Option<(Arc<Lineup>, Instant)>,
+    /// The thread did not come back and is not waited for any more.
+    given_up: bool,
+    /// Dropped when the thread has ended or is given up.
+    ended: Option<mpsc::Sender<()>>,
 }
 
 impl ModelThread {
-    /// Starts the thread with room for `queue` waiting conversations; it takes up to `max_batch` of
-    /// them at a time. It ends by [`ModelThread::stop`] or when all handles are gone.
-    pub fn start(model: Arc<dyn Model>, queue: usize, max_batch: usize) -> io::Result<Self> {
-        let (commands, receiver) = mpsc::channel(queue.max(1));
-        let thread = thread::Builder::new()
-            .name("model".to_owned())
-            .spawn(move || run(model.as_ref(), receiver, max_batch.max(1)))?;
-        Ok(ModelThread { commands, thread })
-    }
-
-    /// A way to the thread.
-    pub fn handle(&self) -> ModelHandle {
-        ModelHandle { commands: self.commands.clone() }
-    }
-
-    /// Lets the thread answer what waits and ends it. Whether it ended within `limit`.
-    pub async fn stop(self, limit: Duration) -> bool {
-        let ModelThread { commands, thread } = self;
-        let ended = async {
-            // An error means that the thread has ended already.
-            commands.send(Command::Stop).await.ok();
-            commands.closed().await;
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn start(models: Arc<Registry>, limits: ModelLimits) -> io::Result<Self> {
+        let limits = ModelLimits {
+            queue: limits.queue.max(1),
+            max_batch: limits.max_batch.max(1),
+            threads: limits.threads.max(1),
+            ..limits
         };
-        if tokio::time::timeout(limit, ended).await.is_err() {
-            return false;
+        let state = State {
+            jobs: VecDeque::with_capacity(limits.queue.min(4096)),
+            idle: 0,
+            woken: 0,
+            stopping: false,
+            seats: Vec::new(),
+        };
+        let shared = Arc::new(Shared {
+            models,
+            limits,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            end: Condvar::new(),
+        });
+        // From here on, an error drops this, which ends what was started.
+        let handle = ModelHandle(Arc::new(Entrance(Arc::clone(&shared))));
+        let (alive, ended) = mpsc::channel(1);
+        for _ in 0..limits.threads {
+            shared.start_thread(alive.clone())?;
         }
-        // The receiver is dropped as the thread's last act, so this join is immediate.
-        thread.join().is_ok()
+        let keeper = thread::Builder::new().name("keeper".to_owned());
+        keeper.spawn(move || shared.keep())?;
+        Ok(ModelThread { handle, ended })
+    }
+
+    /// A way to the threads.
+    pub fn handle(&self) -> ModelHandle {
+        self.handle.clone()
+    }
+
+    /// Lets the threads answer what waits and ends them. Whether they ended within `limit`.
+    pub async fn stop(mut self, limit: Duration) -> bool {
+        self.handle.0.0.stop();
+        // Nothing is ever sent: it ends when the last thread drops its end.
+        tokio::time::timeout(limit, self.ended.recv()).await.is_ok()
     }
 }
 
 impl ModelHandle {
-    /// Asks the model about one conversation and waits for the answer until `deadline`.
+    /// Asks the models about one conversation and waits for the answer until `deadline`.
     pub async fn predict(
         &self,
         conversation: Conversation,
         deadline: Instant,
-    ) -> Result<Prediction, PredictError> {
+    ) -> Result<Reply, PredictError> {
         let (reply, answer) = oneshot::channel();
-        let job = Command::Predict(Job { conversation, deadline, reply });
-        self.commands.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PredictError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => PredictError::Stopped,
-        })?;
+        self.0.0.push(Job { conversation, came: Instant::now(), deadline, reply })?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PredictError::Stopped),
             Err(_) => Err(PredictError::DeadlinePassed),
         }
     }
+
+    /// How many conversations wait.
+    pub fn waiting(&self) -> usize {
+        self.0.0.lock().jobs.len()
+    }
 }
 
-fn run(model: &dyn Model, mut commands: mpsc::Receiver<Command>, max_batch: usize) {
-    let mut batch = Vec::with_capacity(max_batch);
-    let mut stopping = false;
-    while !stopping {
-        let mut command = commands.blocking_recv();
-        loop {
-            match command {
-                Some(Command::Predict(job)) => batch.push(job),
-                Some(Command::Stop) | None => {
-                    stopping = true;
-                    break;
-                }
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl std::fmt::Debug for Entrance {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Shared { models, limits, .. } = &*self.0;
+        formatter
+            .debug_struct("Entrance")
+            .field("models", models)
+            .field("limits", limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), PredictError> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(PredictError::Stopped);
+        }
+        if state.jobs.len() >= self.limits.queue {
+            return Err(PredictError::Overloaded);
+        }
+        state.jobs.push_back(job);
+        let wake = state.wakes_another();
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for work and takes it into `batch`. Whether there will be more.
+    fn take(&self, batch: &mut Vec<Job>) -> bool {
+        let mut state = self.lock();
+        while state.jobs.is_empty() {
+            if state.stopping {
+                return false;
             }
-            if batch.len() == max_batch {
-                break;
+            state.idle += 1;
+            while state.woken == 0 && !state.stopping {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            match commands.try_recv() {
-                Ok(next) => command = Some(next),
-                Err(_) => break,
+            state.idle -= 1;
+            state.woken = state.woken.saturating_sub(1);
+        }
+        // Whoever sleeps gets a share.
+        let share = state.jobs.len().div_ceil(1 + state.idle);
+        let size = share.min(self.limits.max_batch);
+        batch.extend(state.jobs.drain(..size));
+        let wake = !state.jobs.is_empty() && state.wakes_another();
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        true
+    }
+
+    fn stop(&self) {
+        self.lock().stopping = true;
+        self.work.notify_all();
+        self.end.notify_all();
+    }
+
+    fn start_thread(self: &Arc<Self>, alive: mpsc::Sender<()>) -> io::Result<()> {
+        let seat = Arc::new(Seat::default());
+        seat.lock().ended = Some(alive);
+        let (shared, ours) = (Arc::clone(self), Arc::clone(&seat));
+        self.lock().seats.push(Arc::clone(&seat));
+        let thread = thread::Builder::new().name("model".to_owned());
+        let started = thread.spawn(move || {
+            let mut batch = Vec::with_capacity(shared.limits.max_batch.min(4096));
+            while shared.take(&mut batch) && shared.answer(&ours, &mut batch) {}
+            shared.leave(&ours);
+        });
+        if let Err(error) = started {
+            self.leave(&seat);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// The thread of this seat has ended or is not waited for any more.
+    fn leave(&self, seat: &Arc<Seat>) {
+        self.lock().seats.retain(|other| !Arc::ptr_eq(other, seat));
+        seat.lock().ended = None;
+        self.end.notify_all();
+    }
+
+    /// Answers and empties the batch. Whether the thread is still wanted.
+    fn answer(&self, seat: &Seat, batch: &mut Vec<Job>) -> bool {
+        let started = Instant::now();
+        for job in batch.extract_if(.., |job| job.deadline <= started) {
+            job.reply.send(Err(PredictError::DeadlinePassed)).ok();
+        }
+        // A client that has gone needs no forward pass.
+        batch.retain(|job| !job.reply.is_closed());
+        if batch.is_empty() {
+            return true;
+        }
+        let conversations: Vec<_> = batch.iter().map(|job| job.conversation.clone()).collect();
+        let lineup = self.models.current();
+        {
+            let mut work = seat.lock();
+            std::mem::swap(&mut work.jobs, batch);
+            work.current = Some((Arc::clone(&lineup), started));
+        }
+        let answers = lineup.predict(&conversations, &seat.asking);
+        {
+            let mut work = seat.lock();
+            if work.given_up {
+                return false;
+            }
+            work.current = None;
+            std::mem::swap(&mut work.jobs, batch);
+        }
+        let (computed, batch_size) = (started.elapsed(), conversations.len());
+        for (job, answer) in batch.drain(..).zip(answers) {
+            let waited = started.saturating_duration_since(job.came);
+            let reply = |Answered { prediction, model }| Reply {
+                prediction,
+                model,
+                waited,
+                computed,
+                batch: batch_size,
+            };
+            // An error means that the client has gone meanwhile.
+            job.reply.send(answer.map(reply).map_err(PredictError::Model)).ok();
+        }
+        true
+    }
+
+    /// Looks after the models: gives up who hangs, and lets who is ill try again. Ends with the last
+    /// thread.
+    fn keep(self: &Arc<Self>) {
+        let pause = (self.limits.hangs_after / 8).min(Duration::from_millis(250));
+        let mut state = self.lock();
+        while !(state.stopping && state.seats.is_empty()) {
+            let seats = state.seats.clone();
+            drop(state);
+            for seat in &seats {
+                self.rescue(seat);
+            }
+            self.models.current().probe();
+            state = self.lock();
+            if !(state.stopping && state.seats.is_empty()) {
+                let waited = self.end.wait_timeout(state, pause);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             }
         }
-        answer(model, &mut batch);
     }
-}
 
-/// Answers and empties the batch.
-fn answer(model: &dyn Model, batch: &mut Vec<Job>) {
-    let now = Instant::now();
-    for job in batch.extract_if(.., |job| job.deadline <= now) {
-        job.reply.send(Err(PredictError::DeadlinePassed)).ok();
-    }
-    // A client that has gone needs no forward pass.
-    batch.retain(|job| !job.reply.is_closed());
-    let conversations: Vec<_> = batch.iter().map(|job| job.conversation.clone()).collect();
-    let answers = match predict(model, &conversations) {
-        Ok(answers) => answers,
-        // One conversation that breaks the model must not cost the others their answer.
-        Err(failure) if conversations.len() > 1 => {
-            tracing::warn!(%failure, size = conversations.len(), "a batch failed; asking one by one");
-            conversations.chunks(1).map(|one| predict(model, one)?.remove(0)).collect()
+    /// Takes the work from a thread whose model hangs, for another thread to do.
+    fn rescue(self: &Arc<Self>, seat: &Arc<Seat>) {
+        let (jobs, alive) = {
+            let mut work = seat.lock();
+            let hangs = |(_, since): &mut (Arc<Lineup>, Instant)| {
+                since.elapsed() >= self.limits.hangs_after
+            };
+            let Some((lineup, _)) = work.current.take_if(hangs) else { return };
+            lineup.hangs(&seat.asking, work.jobs.len(), self.limits.hangs_after);
+            work.given_up = true;
+            (std::mem::take(&mut work.jobs), work.ended.take())
+        };
+        // Before anything is free to take it: the order of the queue is that of arrival.
+        let mut state = self.lock();
+        for job in jobs.into_iter().rev() {
+            state.jobs.push_front(job);
         }
-        Err(failure) => vec![Err(failure); conversations.len()],
-    };
-    for (job, answer) in batch.drain(..).zip(answers) {
-        // An error means that the client has gone meanwhile.
-        job.reply.send(answer.map_err(PredictError::Model)).ok();
+        let wake = state.wakes_another();
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        let started = alive.map(|alive| self.start_thread(alive));
+        if let Some(Err(error)) = started {
+            tracing::error!(%error, "there is no thread to replace one whose model hangs");
+        }
+        self.leave(seat);
     }
 }
 
-type Predictions = Vec<Result<Prediction, ModelFailure>>;
-
-/// One result a conversation, or a failure of the whole call.
-fn predict(model: &dyn Model, conversations: &[Conversation]) -> Result<Predictions, ModelFailure> {
-    if conversations.is_empty() {
-        return Ok(Vec::new());
+impl State {
+    /// Notes that a sleeping thread is woken, if there is one that is not being woken already.
+    fn wakes_another(&mut self) -> bool {
+        let sleeps = self.woken < self.idle;
+        if sleeps {
+            self.woken += 1;
+        }
+        sleeps
     }
-    // A model has no state that an unwound call could leave half-written for the next one to see:
-    // `predict` takes `&self`, and a poisoned lock in it panics again, which is caught again.
-    let answers = catch_unwind(AssertUnwindSafe(|| model.predict(conversations)))
-        .map_err(|panic| ModelFailure::Panicked(panic_message(panic.as_ref())))?;
-    if answers.len() != conversations.len() {
-        let (asked, given) = (conversations.len(), answers.len());
-        return Err(ModelFailure::Count { asked, given });
-    }
-    Ok(answers.into_iter().map(|answer| Ok(Prediction::new(answer)?)).collect())
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        // Nothing that can panic runs while it is locked.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-    use std::sync::mpsc as sync;
-
-    use super::*;
-    use crate::subnet::reward::{Answer, NOT_CONVERTED};
-
-    /// A model made of a function.
-    struct Fake<F>(F);
-
-    impl<F: Fn(&[Conversation]) -> Vec<Answer> + Send + Sync> Model for Fake<F> {
-        fn predict(&self, conversations: &[Conversation]) -> Vec<Answer> {
-            (self.0)(conversations)
-        }
-    }
-
-    fn start<F>(queue: usize, max_batch: usize, model: F) -> ModelThread
-    where
-        F: Fn(&[Conversation]) -> Vec<Answer> + Send + Sync + 'static,
-    {
-        ModelThread::start(Arc::new(Fake(model)), queue, max_batch).unwrap()
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(30)
-    }
-
-    /// The conversation whose first value is `value`; the models below answer with that confidence.
-    fn conversation(value: f32) -> Conversation {
-        let mut conversation = Conversation::EMPTY;
-        conversation.values[0] = value;
-        conversation
-    }
-
-    fn echo(conversation: &Conversation) -> Answer {
-        let confidence = f64::from(conversation.values[0]);
-        Answer { converted: false, time_seconds: NOT_CONVERTED, confidence }
-    }
-
-    #[tokio::test]
-    async fn what_waits_becomes_one_batch() {
-        let (release, gate) = sync::channel::<()>();
-        let (gate, (seen, sizes)) = (Mutex::new(gate), sync::channel());
-        let thread = start(8, 3, move |conversations| {
-            seen.send(conversations.len()).unwrap();
-            gate.lock().unwrap().recv().unwrap();
-            conversations.iter().map(echo).collect()
-        });
-        let handle = thread.handle();
-        let ask = |value: f32| {
-            let handle = handle.clone();
-            tokio::spawn(async move { handle.predict(conversation(value), soon()).await })
-        };
-        let first = ask(0.0);
-        let (size, sizes) =
-            tokio::task::spawn_blocking(move || (sizes.recv(), sizes)).await.unwrap();
-        assert_eq!(size, Ok(1));
-        let rest: Vec<_> = (1..=4).map(|index| ask(index as f32 / 8.0)).collect();
-        while handle.commands.capacity() > 4 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..3 {
-            release.send(()).unwrap();
-        }
-        assert_eq!(first.await.unwrap().unwrap().answer().confidence, 0.0);
-        for (index, answer) in (1..).zip(rest) {
-            let answer = answer.await.unwrap().unwrap().answer();
-            assert_eq!(answer.confidence, f64::from(index) / 8.0, "to its own caller");
-        }
-        assert!(thread.stop(Duration::from_secs(10)).await);
-        assert_eq!(sizes.iter().collect::<Vec<_>>(), [3, 1], "no batch is larger than allowed");
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_and_a_passed_deadline_are_told() {
-        let (release, gate) = sync::channel::<()>();
-        let (gate, (seen, sizes)) = (Mutex::new(gate), sync::channel());
-        let thread = start(1, 1, move |conversations| {
-            seen.send(conversations.len()).unwrap();
-            gate.lock().unwrap().recv().unwrap();
-            conversations.iter().map(echo).collect()
-        });
-        let handle = thread.handle();
-        let busy = tokio::spawn({
-            let handle = handle.clone();
-            async move { handle.predict(conversation(0.5), soon()).await }
-        });
-        let sizes = tokio::task::spawn_blocking(move || sizes.recv().map(|_| sizes)).await.unwrap();
-        let passed = handle.predict(conversation(0.5), Instant::now()).await;
-        assert_eq!(passed, Err(PredictError::DeadlinePassed), "it still lies in the queue");
-        let full = handle.predict(conversation(0.5), soon()).await;
-        assert_eq!(full, Err(PredictError::Overloaded));
-        release.send(()).unwrap();
-        assert!(busy.await.unwrap().is_ok());
-        drop(release);
-        assert!(thread.stop(Duration::from_secs(10)).await);
-        assert!(sizes.unwrap().recv().is_err(), "no forward pass for who has gone");
-        let stopped = handle.predict(conversation(0.5), soon()).await;
-        assert_eq!(stopped, Err(PredictError::Stopped));
-    }
-
-    #[tokio::test]
-    async fn a_model_that_breaks_its_word_costs_one_answer_only() {
-        let thread = start(8, 8, |conversations| {
-            conversations
-                .iter()
-                .map(|conversation| match conversation.values[0] {
-                    7.0 => panic!("seven"),
-                    _ => echo(conversation),
-                })
-                .collect()
-        });
-        let handle = thread.handle();
-        let answers = tokio::join!(
-            handle.predict(conversation(0.25), soon()),
-            handle.predict(conversation(7.0), soon()),
-            handle.predict(conversation(0.75), soon()),
-            handle.predict(conversation(2.0), soon()),
-        );
-        assert_eq!(answers.0.unwrap().answer().confidence, 0.25);
-        let panicked = PredictError::Model(ModelFailure::Panicked("seven".to_owned()));
-        assert_eq!(answers.1, Err(panicked));
-        assert_eq!(answers.2.unwrap().answer().confidence, 0.75);
-        let invalid = PredictError::Model(AnswerFault::Confidence(2.0).into());
-        assert_eq!(answers.3, Err(invalid));
-        assert!(thread.stop(Duration::from_secs(10)).await);
-    }
-
-    #[tokio::test]
-    async fn too_few_answers_are_no_answer() {
-        let thread = start(8, 8, |_| Vec::new());
-        let answer = thread.handle().predict(conversation(0.5), soon()).await;
-        let failure = ModelFailure::Count { asked: 1, given: 0 };
-        assert_eq!(answer, Err(PredictError::Model(failure)));
-    }
-
-    #[tokio::test]
-    async fn a_model_that_hangs_does_not_hang_the_stop() {
-        let (release, gate) = sync::channel::<()>();
-        let gate = Mutex::new(gate);
-        let thread = start(8, 8, move |conversations| {
-            gate.lock().unwrap().recv().ok();
-            conversations.iter().map(echo).collect()
-        });
-        let handle = thread.handle();
-        let hanging = tokio::spawn(async move { handle.predict(conversation(0.5), soon()).await });
-        tokio::task::yield_now().await;
-        assert!(!thread.stop(Duration::from_millis(50)).await);
-        drop(release);
-        assert!(hanging.await.unwrap().is_ok());
-    }
-}
+mod tests;

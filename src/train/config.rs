@@ -8,6 +8,12 @@ use crate::model::calibration::Method;
 use crate::model::decision::Rule;
 use crate::model::networks::Combination;
 
+/// The share of rows that is held out unless it is given or the table is large.
+const HELD_OUT: f64 = 0.2;
+/// Held-out rows of the rarer class that say enough: the calibration and the distribution of times
+/// are known well by then, and what a network would learn from more rows is worth more.
+const ENOUGH_HELD_OUT: f64 = 1000.0;
+
 /// A training run's settings. A TOML file may hold any part of them; the rest is the default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,7 +21,9 @@ pub struct TrainConfig {
     /// Seed of the split, the weights, the order of rows and the dropout.
     pub seed: u64,
     /// The share of rows that no network is trained on, in 0.05..=0.5; with folds it is not used.
-    pub valid_fraction: f64,
+    /// Absent: a fifth, or less of a large table; see [`TrainConfig::held_out_share`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_fraction: Option<f64>,
     /// With 2 or more, an ensemble is trained without each fold of the rows, all of them answer
     /// together, and what each says of its own fold fits what comes after. 1 holds out
     /// `valid_fraction` once, and 0 lets the number of rows decide.
@@ -97,7 +105,7 @@ impl Default for TrainConfig {
         let mixture = MemberConfig::new(Stage::Classifier, Architecture::Mixture);
         TrainConfig {
             seed: 7,
-            valid_fraction: 0.2,
+            valid_fraction: None,
             folds: 0,
             reward_spec: "main".to_owned(),
             decision: Rule::Reward,
@@ -162,18 +170,20 @@ impl TrainConfig {
         }
     }
 
+    /// The share of rows to hold out of a table with so many different ones of the rarer class.
+    pub fn held_out_share(&self, rarer: usize) -> f64 {
+        self.valid_fraction.unwrap_or_else(|| HELD_OUT.min(ENOUGH_HELD_OUT / rarer.max(1) as f64))
+    }
+
     /// Checks every number.
     ///
     /// # Errors
     ///
     /// The first setting that cannot be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        expect(
-            "valid_fraction",
-            (0.05..=0.5).contains(&self.valid_fraction),
-            "in 0.05..=0.5",
-            self.valid_fraction,
-        )?;
+        if let Some(share) = self.valid_fraction {
+            expect("valid_fraction", (0.05..=0.5).contains(&share), "in 0.05..=0.5", share)?;
+        }
         expect("folds", self.folds <= 100, "in 0..=100", self.folds)?;
         if let Rule::Threshold(threshold) = self.decision {
             expect("decision", (0.0..=1.0).contains(&threshold), "in 0..=1", threshold)?;
@@ -234,6 +244,16 @@ mod tests {
         let mlp = MemberConfig::new(Stage::Regressor, Architecture::Mlp);
         assert_eq!(config.regressor, [MemberConfig { epochs: 5, ..mlp }]);
         assert_eq!(TrainConfig::from_toml("").unwrap(), TrainConfig::default());
+    }
+
+    #[test]
+    fn large_tables_hold_out_less() {
+        let default = TrainConfig::default();
+        for (rarer, expected) in [(0, 0.2), (5000, 0.2), (10_000, 0.1), (1_000_000, 0.001)] {
+            assert_eq!(default.held_out_share(rarer), expected, "{rarer}");
+        }
+        let asked = TrainConfig { valid_fraction: Some(0.3), ..default };
+        assert_eq!(asked.held_out_share(1_000_000), 0.3);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod capacity;
 pub mod config;
+mod coverage;
 mod cross;
 mod data;
 pub mod evaluation;
@@ -38,6 +39,7 @@ use split::Strata;
 use crate::features::Conversation;
 use crate::features::scaler::Scaler;
 use crate::model::calibration::{self, Calibration, Method};
+use crate::model::checkpoint::CoverageRecord;
 use crate::model::decision::Decision;
 use crate::model::predictor::{Estimate, Predictor};
 use crate::model::time::TimeDistribution;
@@ -67,6 +69,8 @@ pub struct Trained {
     /// How it does on rows that no network of it was trained on, each measured with a calibration
     /// and a distribution of times that were fitted without it.
     pub evaluation: Evaluation,
+    /// What each of its models earns on those rows, by how much is known of them.
+    pub coverage: CoverageRecord,
     /// The rows that were held out once, and what was said of them.
     pub held_out: HeldOutRows,
     /// What was left out or replaced, and why.
@@ -153,9 +157,10 @@ pub fn train(
     let converted = truths.iter().map(|truth| truth.converted).collect();
     let strata = Strata::new(conversations, converted);
     // Whoever names a number of folds wants the networks of the configuration.
-    let is_small = config.folds == 0 && !strata.bear_one_part(config.valid_fraction);
+    let share = config.held_out_share(strata.rarer());
+    let is_small = config.folds == 0 && !strata.bear_one_part(share);
     let splits = match config.folds {
-        0 | 1 => vec![strata.hold_out(config.valid_fraction, config.seed)],
+        0 | 1 => vec![strata.hold_out(share, config.seed)],
         count => strata.folds(count, config.seed),
     };
     // With folds every row is trained on by some model, so all rows may say how inputs lie.
@@ -188,8 +193,9 @@ pub fn train(
     };
     let (evaluation, held_out) = finish(&mut predictor, &held_out, truths, &strata, config)
         .ok_or(TrainError::TooFewRows(truths.len()))?;
+    let coverage = coverage::of_held_out(&predictor, &held_out, conversations, truths);
     let Record { stages, warnings, .. } = record;
-    Ok(Trained { predictor, stages, choice, evaluation, held_out, warnings })
+    Ok(Trained { predictor, stages, choice, evaluation, coverage, held_out, warnings })
 }
 
 /// The median, as the f32 that a checkpoint keeps; 1 for no times. Unlike the mean it does not mind

@@ -19,6 +19,10 @@ use convminer::model::Model;
 use convminer::serve::access::Access;
 use convminer::serve::clock::Clock;
 use convminer::serve::dendrite::{AskError, Dendrite, Target};
+use convminer::serve::live::Live;
+use convminer::serve::models::Registry;
+use convminer::serve::monitor::Snapshot;
+use convminer::serve::nonces::{NonceLimits, Nonces};
 use convminer::serve::verify::{request_text, response_text};
 use convminer::serve::{Axon, ServeConfig, serve};
 use convminer::subnet::reward::{Answer, NOT_CONVERTED};
@@ -30,6 +34,7 @@ const SECOND: u64 = 1_000_000_000;
 const PATH: &str = "/ConversionSynapse";
 
 /// A clock that stands still.
+#[derive(Debug)]
 struct StoppedClock;
 
 impl Clock for StoppedClock {
@@ -80,16 +85,22 @@ fn neuron(keypair: &Keypair, stake: f64, validator_permit: bool) -> Neuron {
     Neuron { uid: 0, hotkey: keypair.address().to_owned(), stake, validator_permit }
 }
 
+fn start(config: ServeConfig, model: impl Model + 'static) -> Axon {
+    Axon::start(config, Arc::new(Registry::single(Arc::new(model)))).unwrap()
+}
+
 fn scene(change: impl FnOnce(&mut ServeConfig)) -> Scene {
     let (ours, validator, poor) = (Keypair::generate(), Keypair::generate(), Keypair::generate());
     let hotkey = ours.address().to_owned();
     let known: Metagraph =
         [neuron(&validator, 5000.0, true), neuron(&poor, 1.0, false)].into_iter().collect();
     let mut config = ServeConfig::new(ours);
-    config.access = Access { metagraph: Some(known), ..Access::default() };
+    config.access =
+        Access { metagraph: Some(Arc::new(Live::fixed(Arc::new(known)))), ..Access::default() };
     config.clock = Arc::new(StoppedClock);
+    config.nonces = Some(Nonces::new(NonceLimits::default()));
     change(&mut config);
-    let axon = Axon::start(config, Arc::new(FakeModel)).unwrap();
+    let axon = start(config, FakeModel);
     Scene { axon, hotkey, validator, poor, nonce: AtomicU64::new(NOW) }
 }
 
@@ -441,22 +452,30 @@ async fn a_full_queue_is_told_at_once() {
     let hotkey = config.keypair.address().to_owned();
     config.access.allow_unregistered = true;
     config.clock = Arc::new(StoppedClock);
-    config.queue = 1;
-    config.max_batch = 1;
-    let axon = Axon::start(config, Arc::new(model)).unwrap();
+    config.nonces = Some(Nonces::new(NonceLimits::default()));
+    config.max_concurrent = 1;
+    config.max_queue = 1;
+    let axon = start(config, model);
     let nonce = AtomicU64::new(NOW);
     let scene = Scene { axon, hotkey, poor: caller.clone(), validator: caller, nonce };
     let spawn = || tokio::spawn(send(scene.axon.router(), scene.call(&scene.validator).request()));
 
     let busy = spawn();
-    wait(entered).await;
+    let _entered = wait(entered).await;
     let mut waits = scene.call(&scene.validator);
     waits.set("timeout", "0.01");
-    scene.refused(&waits, 408, "it still lies in the queue").await;
+    scene.refused(&waits, 408, "its turn did not come").await;
+    let queued = spawn();
+    let depth = || scene.axon.view().look(Snapshot::default()).queue_depth;
+    while depth() == 0 {
+        tokio::task::yield_now().await;
+    }
     let message = scene.refused(&scene.call(&scene.validator), 503, "full").await;
     assert_eq!(message, "too many requests wait; try again later");
     release.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(busy.await.unwrap().0, 200);
+    assert_eq!(queued.await.unwrap().0, 200);
 }
 
 #[tokio::test]
@@ -469,9 +488,8 @@ async fn a_stop_answers_what_is_in_flight() {
     let address = listener.local_addr().unwrap();
     let target = Target { address, hotkey: config.keypair.public() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, config, Arc::new(model), async {
-        stopped.await.ok();
-    }));
+    let axon = start(config, model);
+    let server = tokio::spawn(serve(listener, axon, async { drop(stopped.await) }));
 
     // A connection without a request must not hold up the stop.
     let _idle = TcpStream::connect(address).await.unwrap();
@@ -505,9 +523,8 @@ async fn a_stop_does_not_wait_for_ever() {
     let target =
         Target { address: listener.local_addr().unwrap(), hotkey: config.keypair.public() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, config, Arc::new(model), async {
-        stopped.await.ok();
-    }));
+    let axon = start(config, model);
+    let server = tokio::spawn(serve(listener, axon, async { drop(stopped.await) }));
     let asking = tokio::spawn(async move {
         let dendrite = Dendrite::new(Keypair::generate());
         dendrite.ask(&target, &features(62.0), Duration::from_secs(30)).await
@@ -527,9 +544,8 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let target =
         Target { address: listener.local_addr().unwrap(), hotkey: config.keypair.public() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, config, Arc::new(FakeModel), async {
-        stopped.await.ok();
-    }));
+    let axon = start(config, FakeModel);
+    let server = tokio::spawn(serve(listener, axon, async { drop(stopped.await) }));
     let dendrite = Dendrite::new(Keypair::generate());
     let large = json!({"x": "x".repeat(3 << 20)});
     for _ in 0..5 {

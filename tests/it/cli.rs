@@ -86,6 +86,7 @@ fn config_names_the_source_of_each_value() {
       quiet        false  default
       verbose      1      convminer.toml
       color        never  environment CONVMINER_COLOR
+      log.format   human  default
       config-file  -      unset
 
     completions

@@ -12,18 +12,18 @@ use serde_json::Value;
 use crate::support::{convminer, fail, generate, signal, succeed, train};
 
 /// A running `convminer serve`, ended with the test.
-struct Miner {
-    child: Child,
-    listening: String,
-    hotkey: String,
+pub(crate) struct Miner {
+    pub(crate) child: Child,
+    pub(crate) listening: String,
+    pub(crate) hotkey: String,
 }
 
 impl Miner {
-    fn start(folder: &Path, arguments: &[&str]) -> Miner {
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Miner {
         let mut child = convminer(folder)
             // No wallet of whoever runs the tests.
             .env("HOME", folder)
-            .args(["serve", "--axon.port", "0"])
+            .args(["serve", "--axon.port=0", "--admin.listen=127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(fs::File::create(folder.join("serve.log")).unwrap())
@@ -38,7 +38,7 @@ impl Miner {
         Miner { child, listening: text("listening"), hotkey: text("hotkey") }
     }
 
-    fn query(&self, folder: &Path, data: &str) -> Command {
+    pub(crate) fn query(&self, folder: &Path, data: &str) -> Command {
         let mut command = convminer(folder);
         command.env("HOME", folder).args(["query", "--axon", &self.listening]);
         command.args(["--hotkey", &self.hotkey, "--data", data, "--json"]);

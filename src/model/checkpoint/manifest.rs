@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT_VERSION;
 use crate::features::engineer::{input_hash, input_names};
+use crate::model::constant::Constant;
 use crate::model::networks::NetworksConfig;
 use crate::model::predictor::Predictor;
-use crate::subnet::reward::ClassWeights;
+use crate::subnet::reward::{ClassWeights, RewardSpec};
 
 /// What a checkpoint is and what it was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,10 @@ pub struct Manifest {
     pub data: DataRecord,
     /// How it did on the rows that no network was trained on.
     pub metrics: serde_json::Value,
+    /// What its models earned on such rows, by how much is known of them; checkpoints of before this
+    /// was measured have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<CoverageRecord>,
     /// SHA-256 of the files that never change after training, by name.
     pub files: BTreeMap<String, String>,
 }
@@ -78,7 +83,44 @@ pub struct DataRecord {
     pub validation_rows: usize,
 }
 
+/// Below this share of known features a conversation is nearly empty: where nobody answered, the
+/// response times and the confidences of entities are missing, which is a quarter of the features.
+pub const NEARLY_EMPTY_COVERAGE: f64 = 0.8;
+
+/// What the models of a checkpoint earned on rows that they did not see.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CoverageRecord {
+    /// Conversations of which a smaller share of the features is known are nearly empty.
+    pub threshold: f64,
+    /// On those.
+    pub nearly_empty: CoverageScores,
+    /// On all others.
+    pub rest: CoverageScores,
+}
+
+/// The mean rewards of models on some rows; 0 without rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CoverageScores {
+    /// Rows.
+    pub rows: usize,
+    /// The networks, with calibration and decision; absent if there are none.
+    pub ensemble: Option<f64>,
+    /// The baseline.
+    pub baseline: f64,
+    /// The one answer for all.
+    pub constant: f64,
+}
+
 impl Manifest {
+    /// The one answer that earns the most for rows like those that the checkpoint learned from, given
+    /// the best time for them and the mean kernel that it earns, if they are known.
+    pub fn constant(&self, best_time: Option<(f64, f64)>) -> Constant {
+        let ClassWeightsRecord { positive, negative } = self.class_weights;
+        let weights = ClassWeights { positive, negative };
+        let spec = self.reward_spec.parse().unwrap_or(RewardSpec::MAIN);
+        Constant::of((self.data.rows, self.data.converted), best_time, &spec, weights)
+    }
+
     /// Records what a predictor is. The caller fills in how it came about.
     pub fn of(predictor: &Predictor) -> Manifest {
         let mut parameters = BTreeMap::new();
@@ -114,6 +156,7 @@ impl Manifest {
                 validation_rows: 0,
             },
             metrics: serde_json::Value::Null,
+            coverage: None,
             files: BTreeMap::new(),
         }
     }

@@ -10,6 +10,7 @@
 
 mod error;
 mod manifest;
+mod salvage;
 
 use std::fs;
 use std::io;
@@ -20,18 +21,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::baseline::Baseline;
 use super::calibration::Calibration;
-use super::decision::Decision;
-use super::ensemble::Ensemble;
 use super::predictor::Predictor;
 use crate::features::engineer::{input_hash, input_names};
-use crate::features::scaler::Scaler;
 use crate::files;
-use crate::subnet::reward::{ClassWeights, RewardSpec};
 
 pub use error::CheckpointError;
-pub use manifest::{ClassWeightsRecord, DataRecord, InputsRecord, Manifest};
+pub use manifest::{
+    ClassWeightsRecord, CoverageRecord, CoverageScores, DataRecord, InputsRecord, Manifest,
+    NEARLY_EMPTY_COVERAGE,
+};
+pub use salvage::{Salvage, salvage};
 
 /// The version of the folder's format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -39,9 +39,9 @@ pub const FORMAT_VERSION: u32 = 2;
 pub const LATEST: &str = "latest";
 
 const MANIFEST: &str = "manifest.json";
-const WEIGHTS: &str = "weights.safetensors";
-const SCALER: &str = "scaler.json";
-const BASELINE: &str = "baseline.json";
+pub(crate) const WEIGHTS: &str = "weights.safetensors";
+pub(crate) const SCALER: &str = "scaler.json";
+pub(crate) const BASELINE: &str = "baseline.json";
 const CALIBRATION: &str = "calibration.json";
 const DECISION: &str = "decision.json";
 
@@ -202,43 +202,19 @@ fn first_difference(theirs: &[String]) -> String {
 ///
 /// If it is no checkpoint, damaged, or made for another program.
 pub fn load(path: &Path, device: &Device) -> Result<Predictor> {
-    let manifest = read_manifest(path)?;
-    let spec = manifest.reward_spec.parse::<RewardSpec>().map_err(|error| {
-        CheckpointError::Damaged { path: path.join(MANIFEST), reason: error.to_string() }
-    })?;
-    let ensemble = match &manifest.networks {
-        Some(config) => {
-            let bytes = read_lasting(path, WEIGHTS, &manifest)?;
-            let ensemble = Ensemble::from_safetensors(bytes, config.clone(), device)
-                .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
-            Some(ensemble)
+    let Salvage { predictor, damage, .. } = salvage(path, device)?;
+    match (damage.into_iter().next(), predictor) {
+        (Some(first), _) => Err(first),
+        (None, Some(predictor)) => Ok(predictor),
+        (None, None) => {
+            unreachable!("what is not damaged can be put together. This is a bug.")
         }
-        None => None,
-    };
-    let ClassWeightsRecord { positive, negative } = manifest.class_weights;
-    if ![positive, negative].iter().all(|weight| (0.0..=1.0).contains(weight)) {
-        let reason = format!("class weights should be in 0..=1, but are {positive} and {negative}");
-        return Err(CheckpointError::Damaged { path: path.join(MANIFEST), reason });
     }
-    Ok(Predictor {
-        scaler: checked(path, SCALER, read_lasting(path, SCALER, &manifest)?, Scaler::is_valid)?,
-        ensemble,
-        baseline: checked(
-            path,
-            BASELINE,
-            read_lasting(path, BASELINE, &manifest)?,
-            Baseline::is_valid,
-        )?,
-        calibration: checked(path, CALIBRATION, read(path, CALIBRATION)?, Calibration::is_valid)?,
-        decision: checked(path, DECISION, read(path, DECISION)?, Decision::is_valid)?,
-        spec,
-        class_weights: ClassWeights { positive, negative },
-    })
 }
 
-/// The files of a checkpoint that may be replaced while it is served.
-pub fn replaceable_files(path: &Path) -> Vec<PathBuf> {
-    [CALIBRATION, DECISION].map(|name| path.join(name)).into()
+/// The files that a checkpoint is loaded from.
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    [MANIFEST, WEIGHTS, SCALER, BASELINE, CALIBRATION, DECISION].map(|name| path.join(name)).into()
 }
 
 /// Replaces a checkpoint's calibration.
@@ -298,10 +274,14 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Check
 mod tests {
     use super::*;
     use crate::features::Conversation;
+    use crate::features::scaler::Scaler;
     use crate::model::Model;
+    use crate::model::baseline::Baseline;
     use crate::model::calibration::{self, Method};
-    use crate::model::decision::Rule;
+    use crate::model::decision::{Decision, Rule};
+    use crate::model::ensemble::Ensemble;
     use crate::model::networks::Combination;
+    use crate::subnet::reward::{ClassWeights, RewardSpec};
 
     fn sample() -> (Predictor, Manifest) {
         let predictor = Predictor {
@@ -424,6 +404,24 @@ mod tests {
         fs::remove_file(path.join(MANIFEST)).unwrap();
         let error = load(&path, &Device::flex()).unwrap_err().to_string();
         assert!(error.contains("not a checkpoint"), "{error}");
+    }
+
+    /// Checkpoints of before it was measured have no such key.
+    #[test]
+    fn what_was_validated_by_coverage_is_kept_and_may_be_absent() {
+        let root = tempfile::tempdir().unwrap();
+        let (predictor, mut manifest) = sample();
+        let scores = CoverageScores { rows: 60, ensemble: None, baseline: 0.25, constant: 0.5 };
+        let record = CoverageRecord { threshold: 0.8, nearly_empty: scores, rest: scores };
+        manifest.coverage = Some(record);
+        let path = root.path().join("first");
+        save(&path, &predictor, manifest).unwrap();
+        assert_eq!(read_manifest(&path).unwrap().coverage, Some(record));
+        let text = fs::read(path.join(MANIFEST)).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert!(manifest.as_object_mut().unwrap().remove("coverage").is_some());
+        fs::write(path.join(MANIFEST), manifest.to_string()).unwrap();
+        assert_eq!(read_manifest(&path).unwrap().coverage, None);
     }
 
     #[test]

@@ -1,22 +1,31 @@
 //! The models that may answer, and which of them does.
+//!
+//! A [`Registry`] holds the ensemble, the baseline and the constant of a checkpoint, or other models
+//! in tests. For each conversation it orders them (`choice`): by what they earned in validation on
+//! conversations of which as little is known, by what they earn and how often they fail here, and by
+//! whether they work at all (`standing`). The first valid answer counts, so that whoever asks gets
+//! one as long as any model can give it.
+//!
+//! A registry that was [loaded](Registry::load) follows the checkpoint on the disk.
 
-/// How a model does.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct ModelStatistics {
-    /// Its name.
-    pub name: String,
-    /// Whether it is asked at all at the moment.
-    pub healthy: bool,
-    /// How many conversations it was asked about.
-    pub requests: u64,
-    /// To how many of them it gave no valid answer.
-    pub failures: u64,
-    /// The mean time of the batches that it answered, in seconds.
-    pub mean_seconds: f64,
-    /// The 99th percentile of those times, in seconds.
-    pub p99_seconds: f64,
-    /// The mean confidence that it gave.
-    pub mean_confidence: f64,
-    /// The mean reward of its answers, where the truth is known.
-    pub mean_reward: Option<f64>,
-}
+mod choice;
+mod error;
+mod lineup;
+mod loading;
+mod member;
+mod parts;
+mod registry;
+mod samples;
+mod standing;
+mod statistics;
+
+pub use error::{ModelFailure, ModelsError};
+pub(super) use lineup::{Asking, Lineup};
+pub use loading::Source;
+pub use member::Answered;
+pub use parts::{BASELINE, CONSTANT, ENSEMBLE, NAMES};
+pub use registry::Registry;
+pub use statistics::ModelStatistics;
+
+#[cfg(test)]
+pub(super) mod fakes;

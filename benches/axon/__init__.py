@@ -1,0 +1,1 @@
+"""The axon of the Bittensor SDK and convminer's, under the same load."""

@@ -1,0 +1,1 @@
+"""`convminer serve` for a long time, under load, with reloads and panics."""

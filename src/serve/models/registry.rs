@@ -1,0 +1,108 @@
+//! The models in use.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::{ModelFailure, ModelsError};
+use super::lineup::{Asking, Lineup};
+use super::member::{Answered, Member};
+use super::statistics::ModelStatistics;
+use crate::features::Conversation;
+use crate::model::Model;
+use crate::serve::live::{Live, Refresh, Watch};
+
+/// The models that may answer: those of a checkpoint, which it follows when the files are replaced, or
+/// any others.
+pub struct Registry {
+    live: Arc<Live<Lineup>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Registry").field(&self.current()).finish()
+    }
+}
+
+impl Registry {
+    /// One model and nobody to take its place.
+    pub fn single(model: Arc<dyn Model>) -> Registry {
+        Registry::of([("model", model)])
+    }
+
+    /// Models by name, the preferred one first.
+    pub fn of<'a>(models: impl IntoIterator<Item = (&'a str, Arc<dyn Model>)>) -> Registry {
+        let member = |(name, model)| Member::new(name, model, String::new());
+        Registry::fixed(Lineup::new(models.into_iter().map(member).collect()))
+    }
+
+    pub(super) fn fixed(lineup: Lineup) -> Registry {
+        Registry { live: Arc::new(Live::fixed(Arc::new(lineup))) }
+    }
+
+    pub(super) fn following(
+        files: impl Fn() -> Vec<PathBuf> + Send + Sync + 'static,
+        load: impl Fn(Option<&Arc<Lineup>>) -> Result<Arc<Lineup>, ModelsError> + Send + Sync + 'static,
+    ) -> Result<Registry, ModelsError> {
+        Ok(Registry { live: Arc::new(Live::load(files, load)?) })
+    }
+
+    /// Asks the models about conversations; one result each, in the same order. A failure means that
+    /// no model could answer.
+    pub fn predict(&self, conversations: &[Conversation]) -> Vec<Result<Answered, ModelFailure>> {
+        self.current().predict(conversations, &Asking::default())
+    }
+
+    /// How the models do, the preferred one first.
+    pub fn statistics(&self) -> Vec<ModelStatistics> {
+        self.current().statistics()
+    }
+
+    /// Notes what an answer of a model earned, or would have, on a conversation of which this share of
+    /// the features was known. Whether there is such a model.
+    pub fn record_reward(&self, model: &str, coverage: f64, reward: f64) -> bool {
+        self.current().record_reward(model, coverage, reward)
+    }
+
+    /// The folder of the checkpoint in use, for people to read.
+    pub fn checkpoint(&self) -> String {
+        let lineup = self.current();
+        lineup.checkpoint().map_or_else(|| "no checkpoint".to_owned(), |p| p.display().to_string())
+    }
+
+    /// What could not be used when the models were loaded, each a line.
+    pub fn warnings(&self) -> Vec<String> {
+        self.current().warnings.clone()
+    }
+
+    /// Takes up a new checkpoint, if there is one and it can answer the sample conversations.
+    pub fn refresh(&self) -> Refresh {
+        self.live.refresh()
+    }
+
+    /// Refreshes on a thread of its own, every so often, as long as the result lives. `told` hears of
+    /// each checkpoint that was taken up or refused.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
+    pub fn watch(
+        &self,
+        every: Duration,
+        told: impl FnMut(&Refresh) + Send + 'static,
+    ) -> io::Result<Watch> {
+        self.live.watch(every, told)
+    }
+
+    pub(in crate::serve) fn current(&self) -> Arc<Lineup> {
+        self.live.current()
+    }
+}
+
+impl From<Arc<dyn Model>> for Registry {
+    fn from(model: Arc<dyn Model>) -> Registry {
+        Registry::single(model)
+    }
+}

@@ -1,0 +1,173 @@
+//! What must outlive the process: the nonces that were accepted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::AxonView;
+use super::clock::Clock;
+use super::nonces::{NonceLimits, Nonces};
+use crate::causes::with_causes;
+use crate::files;
+
+/// How often it is looked whether something must be saved at once.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The file of one axon's nonces.
+#[derive(Debug, Clone)]
+pub struct NonceFile {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl NonceFile {
+    /// The file of the axon with this hotkey, each of which has its own, in `folder`, which is made
+    /// if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made.
+    pub fn of(folder: &Path, hotkey: &str, clock: Arc<dyn Clock>) -> io::Result<NonceFile> {
+        std::fs::create_dir_all(folder)?;
+        Ok(NonceFile { path: folder.join(format!("nonces.{hotkey}.json")), clock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an earlier process accepted. A file that cannot be used is set aside under another name,
+    /// and what is not known counts as accepted.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, set aside, or marked as being in use.
+    pub fn restore(&self, limits: NonceLimits) -> io::Result<Nonces> {
+        let now_ns = self.clock.now_ns();
+        let nonces = match std::fs::read(&self.path) {
+            Ok(bytes) => match Nonces::restore(limits, &bytes, now_ns) {
+                Ok(nonces) => nonces,
+                Err(error) => {
+                    let reason = with_causes(&error);
+                    let aside = self.set_aside(now_ns)?;
+                    let (file, aside) = (self.path.display(), aside.display());
+                    tracing::warn!(%file, %aside, reason, "the saved nonces are damaged; set aside");
+                    Nonces::started(limits, now_ns)
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Nonces::started(limits, now_ns)
+            }
+            Err(error) => return Err(error),
+        };
+        // From now on the file may lack something, should this process die.
+        self.save(&nonces, false)?;
+        Ok(nonces)
+    }
+
+    /// Saves; `is_last` promises that nothing more is accepted.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written; the old one stays then.
+    pub fn save(&self, nonces: &Nonces, is_last: bool) -> io::Result<()> {
+        let bytes = nonces.save(is_last, self.clock.now_ns());
+        files::write_atomically(&self.path, &bytes)
+    }
+
+    /// Saves every so often when there is something new, and at once when it must not be lost, until
+    /// it is dropped. A file that cannot be written is told once and tried again.
+    pub async fn keep(self, view: AxonView, every: Duration) {
+        let (mut saved, mut at, mut is_told) = (view.nonces().accepted(), Instant::now(), false);
+        loop {
+            tokio::time::sleep(LOOK.min(every)).await;
+            let accepted = view.nonces().accepted();
+            let is_due = accepted != saved && at.elapsed() >= every;
+            if !is_due && !view.nonces().is_urgent() {
+                continue;
+            }
+            let (file, nonces) = (self.clone(), view.clone());
+            let result = tokio::task::spawn_blocking(move || file.save(nonces.nonces(), false));
+            match result.await {
+                Ok(Ok(())) => {
+                    if is_told {
+                        tracing::info!(file = %self.path.display(), "the nonces are saved again");
+                    }
+                    (saved, is_told) = (accepted, false);
+                }
+                Ok(Err(error)) if !is_told => {
+                    let file = self.path.display();
+                    tracing::warn!(%file, %error, "the nonces cannot be saved; trying again");
+                    is_told = true;
+                }
+                // Told already; or the runtime is ending.
+                _ => (),
+            }
+            at = Instant::now();
+        }
+    }
+
+    fn set_aside(&self, now_ns: u64) -> io::Result<PathBuf> {
+        let aside = self.path.with_extension(format!("damaged-{now_ns}"));
+        std::fs::rename(&self.path, &aside)?;
+        Ok(aside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::nonces::{NonceClaim, NonceError};
+
+    const NOW: u64 = 1_763_789_253_000_000_000;
+
+    #[derive(Debug)]
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now_ns(&self) -> u64 {
+            NOW
+        }
+    }
+
+    fn claim(nonce: u64) -> NonceClaim<'static> {
+        NonceClaim { hotkey: "5H", uuid: "a", nonce, timeout_seconds: 60.0 }
+    }
+
+    #[test]
+    fn nonces_outlive_a_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let file =
+            NonceFile::of(&folder.path().join("state"), "5M", Arc::new(StoppedClock)).unwrap();
+        let nonces = file.restore(NonceLimits::default()).unwrap();
+        assert_eq!(nonces.check(claim(NOW), NOW), Err(NonceError::BeforeStart));
+        nonces.accept(claim(NOW + 1), NOW).unwrap();
+        file.save(&nonces, true).unwrap();
+        let again = file.restore(NonceLimits::default()).unwrap();
+        assert_eq!(again.check(claim(NOW + 1), NOW), Err(NonceError::Replayed));
+        // The process died without a last save: what it accepted is not known.
+        let third = file.restore(NonceLimits::default()).unwrap();
+        let other = NonceClaim { hotkey: "5I", ..claim(NOW) };
+        assert_eq!(third.check(other, NOW), Err(NonceError::BeforeStart));
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NonceFile::of(folder.path(), "5M", Arc::new(StoppedClock)).unwrap();
+        std::fs::write(file.path(), "{\"format").unwrap();
+        let nonces = file.restore(NonceLimits::default()).unwrap();
+        assert_eq!(nonces.check(claim(NOW), NOW), Err(NonceError::BeforeStart));
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [format!("nonces.5M.damaged-{NOW}"), "nonces.5M.json".to_owned()]);
+        assert_eq!(std::fs::read(folder.path().join(&names[0])).unwrap(), b"{\"format");
+    }
+}
