@@ -123,12 +123,14 @@ mod tests {
         for (number, question) in questions.iter().enumerate() {
             let conversation = &question.conversation;
             match number % 5 {
-                0 | 1 => {
+                0 => {
                     let names = FEATURES.iter().map(|feature| feature.name);
                     let missing = names.filter(|name| !question.features.contains(name));
                     assert_eq!(missing.count(), 0, "{}", question.features);
                     assert!(conversation.coverage() > 0.9, "{}", question.features);
                 }
+                // Where the user said nothing, nothing is known of how it was understood.
+                1 => assert!(conversation.coverage() > 0.6, "{}", question.features),
                 3 => {
                     assert_eq!(conversation.values[duration], 0.05);
                     assert!(conversation.values[response].is_nan(), "-1 is not available");

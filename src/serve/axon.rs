@@ -16,12 +16,11 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::features::reader;
-use crate::subnet::reward::Answer;
-use crate::subnet::synapse::{AxonStatus, ConversionSynapse, SYNAPSE_NAME};
+use crate::subnet::synapse::SYNAPSE_NAME;
 
 use super::access::Access;
 use super::clock::Clock;
@@ -31,10 +30,11 @@ use super::headers::RequestHeaders;
 use super::limits::{Buckets, Peers};
 use super::listener::{ConnectionTimes, Origin};
 use super::models::Registry;
-use super::monitor::{Finished, Given, Monitor, Outcome, Phases, Snapshot};
+use super::monitor::{Finished, Given, Monitor, Outcome, Snapshot};
 use super::nonces::{NonceLimits, Nonces};
 use super::refusal::Refusal;
-use super::respond::{Identity, SUCCESS};
+use super::request::{RequestTask, Trail, Work};
+use super::respond::Identity;
 use super::verify::Verifier;
 use super::worker::{ModelHandle, ModelLimits, ModelThread};
 
@@ -52,19 +52,19 @@ pub struct Axon {
     stop_limit: Duration,
 }
 
-struct AxonState {
-    identity: Identity,
+pub(super) struct AxonState {
+    pub(super) identity: Identity,
     access: Access,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
     gate: Arc<Gate>,
-    peers: Arc<Peers>,
+    pub(super) peers: Arc<Peers>,
     /// What verified hotkeys may ask.
-    hotkeys: Buckets<String>,
+    pub(super) hotkeys: Buckets<String>,
     /// What addresses may do wrong.
     strangers: Buckets<IpAddr>,
     model: ModelHandle,
-    monitor: Arc<Monitor>,
-    clock: Arc<dyn Clock>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) clock: Arc<dyn Clock>,
     body_limit_bytes: usize,
     body_time: Duration,
     max_timeout_seconds: f64,
@@ -98,6 +98,7 @@ impl Axon {
         let limits = ModelLimits {
             queue: config.max_concurrent,
             max_batch: config.max_batch,
+            threads: config.threads,
             ..ModelLimits::default()
         };
         let model = ModelThread::start(models, limits)?;
@@ -188,17 +189,10 @@ impl AxonView {
     }
 }
 
-/// What is known of a request so far, for who counts.
-#[derive(Debug, Default)]
-struct Trail {
-    phases: Phases,
-    is_verified: bool,
-    answer: Option<(Answer, Arc<str>)>,
-}
-
 async fn handle(State(axon): State<Arc<AxonState>>, request: Request) -> Response {
     let started = Instant::now();
     let (parts, mut body) = request.into_parts();
+    let parts = Arc::new(parts);
     let mut trail = Trail::default();
     match axon.answer(&parts, &mut body, started, &mut trail).await {
         Ok(response) => {
@@ -237,8 +231,8 @@ async fn wrong_method(State(axon): State<Arc<AxonState>>, request: Request) -> R
 
 impl AxonState {
     async fn answer(
-        &self,
-        parts: &Parts,
+        self: &Arc<Self>,
+        parts: &Arc<Parts>,
         body: &mut Body,
         started: Instant,
         trail: &mut Trail,
@@ -247,69 +241,60 @@ impl AxonState {
         let origin = origin(parts);
         let is_known = self.is_known(origin, hotkey(parts), started);
         self.bear(origin, is_known, started)?;
-        let headers = RequestHeaders::parse(&parts.headers)?;
+        let headers = Arc::new(RequestHeaders::parse(&parts.headers)?);
         let stake = self.access.check(headers.dendrite.hotkey.as_deref())?;
-        let candidate = self.verifier.check(&headers, self.clock.now_ns())?;
+        self.verifier.check(&headers, self.clock.now_ns())?;
         let patience = headers.timeout_seconds.unwrap_or(f64::INFINITY);
         let patience = patience.min(self.max_timeout_seconds);
         let deadline = started + Duration::from_secs_f64(patience);
+        let turn = async |priority| {
+            let pass = self.gate.enter(priority, deadline).await;
+            pass.map_err(|turned| turned_away(turned, patience))
+        };
 
-        let pass = self.gate.enter(Priority::new(is_known, stake), deadline).await;
-        let mut pass = pass.map_err(|turned| turned_away(turned, patience))?;
-        let verifying = Instant::now();
-        self.verifier.verify(&candidate, self.clock.now_ns())?;
-        let verified = Instant::now();
-        let hotkey = candidate.hotkey();
-        trail.is_verified = true;
-        trail.phases.verify = Some(verified - verifying);
-        let mut queued = verifying - started;
-        self.peers.remember(origin, hotkey, verified);
-        let limited = |wait| Refusal::Limited { of: "hotkey", wait };
-        self.hotkeys.take(hotkey, verified).map_err(limited)?;
-
-        let reading = self.read(&parts.headers, body);
-        let body = match at_once(reading).await {
-            Ok(body) => body?,
+        let pass = turn(Priority::new(is_known, stake)).await?;
+        trail.phases.queue = Some(started.elapsed());
+        let work = Work { axon: Arc::clone(self), parts: Arc::clone(parts), headers, started };
+        let work = (work, deadline, patience);
+        // A body that came with the headers goes along, to be looked at when these are verified.
+        let (body, pass) = match at_once(self.read(&parts.headers, body)).await {
+            Ok(body) => (body, pass),
             Err(reading) => {
+                self.work(work.clone(), None, trail).await?;
                 // Nobody waits for somebody else's slow body.
                 drop(pass);
-                let until = deadline.min(verified + self.body_time);
+                let until = deadline.min(Instant::now() + self.body_time);
                 let seconds = (until - started).as_secs_f64();
                 let body = tokio::time::timeout_at(until, reading).await;
-                let body = body.map_err(|_| Refusal::Timeout { seconds })??;
-                let whole = Instant::now();
-                let entered = self.gate.enter(Priority::new(true, stake), deadline).await;
-                pass = entered.map_err(|turned| turned_away(turned, patience))?;
-                queued += whole.elapsed();
-                body
+                let body = body.map_err(|_| Refusal::Timeout { seconds })?;
+                (body, turn(Priority::new(true, stake)).await?)
             }
         };
         let _in_flight = Counted::new(&self.in_flight);
-
-        let mut synapse = ConversionSynapse::parse(&body)?;
-        let reading = reader::read(synapse.features())?;
-        for oddity in &reading.oddities {
-            tracing::debug!(session_id = reading.session_id, %oddity, "odd feature");
-        }
-        let reply = self
-            .model
-            .predict(reading.conversation, deadline)
-            .await
-            .map_err(|error| Refusal::from_predict(error, patience))?;
-        trail.phases.queue = Some(queued + reply.waited);
-        trail.phases.model = Some(reply.computed);
-        self.monitor.batch(reply.batch);
-        trail.answer = Some((reply.prediction.answer(), reply.model));
-
-        let process_time_seconds = started.elapsed().as_secs_f64();
-        synapse.fill(&reply.prediction, process_time_seconds);
-        synapse.set_axon_status(AxonStatus { code: 200, message: SUCCESS, process_time_seconds });
-        let nonce = self.clock.now_ns();
-        let response_headers =
-            self.identity.success(&parts.headers, &headers, nonce, process_time_seconds);
+        let response = self.work(work, Some(body), trail).await;
         drop(pass);
-        tracing::debug!(hotkey, session_id = reading.session_id, process_time_seconds, "answered");
-        Ok((response_headers, synapse.write()).into_response())
+        response?.ok_or(Refusal::Broken)
+    }
+
+    /// Has it done on a model's thread.
+    async fn work(
+        &self,
+        (work, deadline, patience): (Work, Instant, f64),
+        body: Option<Result<Bytes, Refusal>>,
+        trail: &mut Trail,
+    ) -> Result<Option<Response>, Refusal> {
+        let (reply, done) = oneshot::channel();
+        let task = RequestTask::new(work, body, patience, trail.clone(), reply);
+        let failed = |error| Refusal::from_predict(error, patience);
+        self.model.run(Box::new(task), deadline).map_err(failed)?;
+        match tokio::time::timeout_at(deadline, done).await {
+            Ok(Ok(done)) => {
+                *trail = done.trail;
+                done.result
+            }
+            Ok(Err(_)) => Err(Refusal::Broken),
+            Err(_) => Err(Refusal::Timeout { seconds: patience }),
+        }
     }
 
     /// Whether this hotkey signed a request from there lately, which only it can.
@@ -389,7 +374,7 @@ fn turned_away(turned: Turned, seconds: f64) -> Refusal {
 }
 
 /// Where the request comes from; one that came over no connection comes from nowhere.
-fn origin(parts: &Parts) -> IpAddr {
+pub(super) fn origin(parts: &Parts) -> IpAddr {
     parts.extensions.get::<Origin>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |origin| origin.0)
 }
 

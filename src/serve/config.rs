@@ -36,6 +36,9 @@ pub struct ServeConfig {
     pub max_queue: usize,
     /// How many conversations the model answers at a time at most. Default: 64.
     pub max_batch: usize,
+    /// How many threads check signatures, ask the models and sign. Default: as many as the processor
+    /// runs at once.
+    pub threads: usize,
     /// How often a verified hotkey may ask. Default: 1000 a second, far more than any validator does.
     pub hotkey_rate: Rate,
     /// How often an address may be refused for what it sends before it is not listened to any more.
@@ -72,6 +75,7 @@ impl ServeConfig {
             max_concurrent: 64,
             max_queue: 1024,
             max_batch: 64,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
             hotkey_rate: Rate::new(1000.0),
             address_rate: Rate::new(20.0),
             connections: ConnectionLimits { total: 8192, per_address: 512 },
@@ -100,6 +104,7 @@ impl fmt::Debug for ServeConfig {
             .field("max_concurrent", &self.max_concurrent)
             .field("max_queue", &self.max_queue)
             .field("max_batch", &self.max_batch)
+            .field("threads", &self.threads)
             .field("hotkey_rate", &self.hotkey_rate)
             .field("address_rate", &self.address_rate)
             .field("connections", &self.connections)

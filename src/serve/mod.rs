@@ -1,8 +1,9 @@
 //! Answers validators: the axon of the Bittensor SDK 6 to 10, and the dendrite to try it.
 //!
 //! A request's way: its address's share of what may go wrong (429), headers (400), known caller (403),
-//! nonce (401), a turn at the gate (503, 408), signature (401), the hotkey's share (429), body (413,
-//! 400), model (408), answer (200). The body of a caller that is not verified is never looked at.
+//! nonce (401), a turn at the gate (503, 408); then on a model's thread signature (401), the hotkey's
+//! share (429), body (413, 400), models (408), answer (200). The body of a caller that is not verified is
+//! never looked at.
 
 pub mod access;
 pub mod admin;
@@ -23,6 +24,7 @@ mod axon;
 mod config;
 mod listener;
 mod refusal;
+mod request;
 mod respond;
 
 use std::future::Future;

@@ -75,6 +75,9 @@ pub enum Refusal {
     /// The miner is stopping.
     #[error("the miner is stopping")]
     Stopping,
+    /// The work on it ended without a result.
+    #[error("the request could not be worked on")]
+    Broken,
     /// The model failed. What happened is logged and not sent.
     #[error("the model failed on this conversation")]
     Model(#[source] ModelFailure),
@@ -105,7 +108,7 @@ impl Refusal {
             Refusal::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Overloaded | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Model(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Model(_) | Refusal::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -122,7 +125,7 @@ impl Refusal {
             Refusal::Timeout { .. } => Outcome::Late,
             Refusal::Limited { .. } => Outcome::Limited,
             Refusal::Overloaded | Refusal::Stopping => Outcome::Overloaded,
-            Refusal::Model(_) => Outcome::Failed,
+            Refusal::Model(_) | Refusal::Broken => Outcome::Failed,
         }
     }
 
@@ -146,6 +149,9 @@ impl Refusal {
         let status = self.status().as_u16();
         match self {
             Refusal::Model(failure) => tracing::error!(status, hotkey, %failure, "not answered"),
+            Refusal::Broken => {
+                tracing::error!(status, hotkey, "a panic ended the work. This is a bug.")
+            }
             _ => tracing::debug!(status, hotkey, reason = %self, "refused"),
         }
     }

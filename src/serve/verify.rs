@@ -1,6 +1,9 @@
 //! Whether a request was really signed by the hotkey that it names, and lately.
 
-use crate::chain::keys::BadSignature;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::chain::keys::{BadSignature, KeyPoint};
 use crate::chain::ss58::Ss58Error;
 use crate::chain::{Keypair, PublicKey};
 
@@ -29,12 +32,17 @@ pub enum Unverified {
 pub struct Verifier {
     axon_hotkey: String,
     nonces: Nonces,
+    /// Of those that called before.
+    keys: Mutex<HashMap<String, KeyPoint>>,
 }
+
+/// How many keys are kept. A subnet has 256.
+const MOST_KEYS: usize = 1024;
 
 impl Verifier {
     /// A verifier of requests to the axon with this key.
     pub fn new(axon: &Keypair, nonces: Nonces) -> Self {
-        Verifier { axon_hotkey: axon.address().to_owned(), nonces }
+        Verifier { axon_hotkey: axon.address().to_owned(), nonces, keys: Mutex::default() }
     }
 
     /// What was accepted.
@@ -57,22 +65,43 @@ impl Verifier {
         let nonce = dendrite.nonce.ok_or(Unverified::Missing("Nonce"))?;
         let signature = dendrite.signature.as_deref().filter(|signature| !signature.is_empty());
         let signature = signature.ok_or(Unverified::Missing("Signature"))?;
-        let key = PublicKey::from_address(hotkey)?;
         let timeout_seconds = headers.timeout_seconds.unwrap_or(0.0);
         let claim = NonceClaim { hotkey, uuid, nonce, timeout_seconds };
         self.nonces.check(claim, now_ns)?;
-        Ok(Candidate { claim, key, signature, body_hash: &headers.computed_body_hash })
+        Ok(Candidate { claim, signature, body_hash: &headers.computed_body_hash })
     }
 
     /// Accepts a request once, if its signature is good and its nonce still new.
     pub fn verify(&self, candidate: &Candidate<'_>, now_ns: u64) -> Result<(), Unverified> {
-        let Candidate { claim, key, signature, body_hash } = candidate;
+        let Candidate { claim, signature, body_hash } = candidate;
+        let known = self.lock().get(claim.hotkey).copied();
+        let key = match known {
+            Some(key) => key,
+            None => PublicKey::from_address(claim.hotkey)?.point()?,
+        };
         // The axon's hotkey is ours, whatever the caller wrote: a request to another axon fails.
         let message =
             request_text(claim.nonce, claim.hotkey, &self.axon_hotkey, claim.uuid, body_hash);
         key.verify(&message, signature)?;
         self.nonces.accept(*claim, now_ns)?;
+        if known.is_none() {
+            self.remember(claim.hotkey, key);
+        }
         Ok(())
+    }
+
+    /// The key of a caller that is verified: strangers must not fill the table.
+    fn remember(&self, hotkey: &str, key: KeyPoint) {
+        let mut keys = self.lock();
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        keys.insert(hotkey.to_owned(), key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, KeyPoint>> {
+        // No code that runs under the lock can leave it half-written.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +109,6 @@ impl Verifier {
 #[derive(Debug)]
 pub struct Candidate<'a> {
     claim: NonceClaim<'a>,
-    key: PublicKey,
     signature: &'a str,
     body_hash: &'a str,
 }

@@ -1,7 +1,7 @@
-//! The threads that the models live on.
+//! The threads that do what takes time: checking signatures, asking the models, signing.
 //!
-//! A forward pass takes a core for itself, so it never runs on a thread of the runtime. Requests
-//! wait in a bounded queue; whatever waits when a thread becomes free is answered as one batch.
+//! None of that runs on a thread of the runtime, which only moves bytes. Requests wait in a bounded
+//! queue; whatever waits when a thread becomes free is answered as one batch.
 //!
 //! A hand-over costs a wake-up only if there is somebody to wake: a thread that is busy finds what
 //! came meanwhile, and of many that come while one wakes, only the first wakes it.
@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -76,11 +77,62 @@ pub struct Reply {
     pub batch: usize,
 }
 
+/// What is done for a request on a model's thread.
+pub trait Task: Send {
+    /// The conversation to ask the models about; none if there is nothing to ask, and then the task
+    /// is over. Called once.
+    fn prepare(&mut self) -> Option<Conversation>;
+
+    /// Takes what the models say, or why they were not asked, which ends the task.
+    fn finish(self: Box<Self>, result: Result<Reply, PredictError>);
+
+    /// Whether somebody still waits for it.
+    fn is_wanted(&self) -> bool;
+}
+
 struct Job {
-    conversation: Conversation,
+    task: Box<dyn Task>,
+    /// What the task prepared.
+    conversation: Option<Conversation>,
     came: Instant,
     deadline: Instant,
+}
+
+impl Job {
+    /// Whether there is something to ask. A task that panics is over, like any request that does.
+    fn prepare(&mut self) -> bool {
+        if self.conversation.is_none() {
+            let prepared = catch_unwind(AssertUnwindSafe(|| self.task.prepare()));
+            self.conversation = prepared.unwrap_or_default();
+        }
+        self.conversation.is_some()
+    }
+
+    fn finish(self, result: Result<Reply, PredictError>) {
+        // Who waits for it sees that it is gone.
+        catch_unwind(AssertUnwindSafe(|| self.task.finish(result))).ok();
+    }
+}
+
+/// Asks about one conversation and does nothing else.
+struct Question {
+    conversation: Option<Conversation>,
     reply: oneshot::Sender<Result<Reply, PredictError>>,
+}
+
+impl Task for Question {
+    fn prepare(&mut self) -> Option<Conversation> {
+        self.conversation.take()
+    }
+
+    fn finish(self: Box<Self>, result: Result<Reply, PredictError>) {
+        // An error means that the client has gone meanwhile.
+        self.reply.send(result).ok();
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
 }
 
 /// The threads, to be stopped.
@@ -196,7 +248,7 @@ impl ModelHandle {
         deadline: Instant,
     ) -> Result<Reply, PredictError> {
         let (reply, answer) = oneshot::channel();
-        self.0.0.push(Job { conversation, came: Instant::now(), deadline, reply })?;
+        self.run(Box::new(Question { conversation: Some(conversation), reply }), deadline)?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PredictError::Stopped),
@@ -204,7 +256,16 @@ impl ModelHandle {
         }
     }
 
-    /// How many conversations wait.
+    /// Has a task done, unless its deadline passes first.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot even wait. The task is dropped then.
+    pub fn run(&self, task: Box<dyn Task>, deadline: Instant) -> Result<(), PredictError> {
+        self.0.0.push(Job { task, conversation: None, came: Instant::now(), deadline })
+    }
+
+    /// How many tasks wait.
     pub fn waiting(&self) -> usize {
         self.0.0.lock().jobs.len()
     }
@@ -264,8 +325,8 @@ impl Shared {
             state.idle -= 1;
             state.woken = state.woken.saturating_sub(1);
         }
-        // Whoever sleeps gets a share.
-        let share = state.jobs.len().div_ceil(1 + state.idle);
+        // The other threads get their share: they sleep, or will be free soon.
+        let share = state.jobs.len().div_ceil(self.limits.threads);
         let size = share.min(self.limits.max_batch);
         batch.extend(state.jobs.drain(..size));
         let wake = !state.jobs.is_empty() && state.wakes_another();
@@ -311,19 +372,21 @@ impl Shared {
     fn answer(&self, seat: &Seat, batch: &mut Vec<Job>) -> bool {
         let started = Instant::now();
         for job in batch.extract_if(.., |job| job.deadline <= started) {
-            job.reply.send(Err(PredictError::DeadlinePassed)).ok();
+            job.finish(Err(PredictError::DeadlinePassed));
         }
-        // A client that has gone needs no forward pass.
-        batch.retain(|job| !job.reply.is_closed());
+        // For a client that has gone nothing needs to be done.
+        batch.retain_mut(|job| job.task.is_wanted() && job.prepare());
         if batch.is_empty() {
             return true;
         }
-        let conversations: Vec<_> = batch.iter().map(|job| job.conversation.clone()).collect();
+        let conversations: Vec<_> =
+            batch.iter().filter_map(|job| job.conversation.clone()).collect();
+        let asked = Instant::now();
         let lineup = self.models.current();
         {
             let mut work = seat.lock();
             std::mem::swap(&mut work.jobs, batch);
-            work.current = Some((Arc::clone(&lineup), started));
+            work.current = Some((Arc::clone(&lineup), asked));
         }
         let answers = lineup.predict(&conversations, &seat.asking);
         {
@@ -334,7 +397,7 @@ impl Shared {
             work.current = None;
             std::mem::swap(&mut work.jobs, batch);
         }
-        let (computed, batch_size) = (started.elapsed(), conversations.len());
+        let (computed, batch_size) = (asked.elapsed(), conversations.len());
         for (job, answer) in batch.drain(..).zip(answers) {
             let waited = started.saturating_duration_since(job.came);
             let reply = |Answered { prediction, model }| Reply {
@@ -344,8 +407,7 @@ impl Shared {
                 computed,
                 batch: batch_size,
             };
-            // An error means that the client has gone meanwhile.
-            job.reply.send(answer.map(reply).map_err(PredictError::Model)).ok();
+            job.finish(answer.map(reply).map_err(PredictError::Model));
         }
         true
     }

@@ -95,7 +95,7 @@ const KINDS: [Kind; 44] = [
     ("nothing", 0, |_| Vec::new()),
     ("noise", 400, |_| vec![0, 255, 17, 13, 10, 13, 10, 13, 10]),
     ("TLS", 400, |_| b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec()),
-    ("HTTP/2", 400, |_| b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
+    ("HTTP/2", 0, |_| b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
     ("HTTP/0.9", 400, |_| b"GET /\r\n\r\n".to_vec()),
     ("HTTP/3.0", 400, |_| b"POST / HTTP/3.0\r\n\r\n".to_vec()),
     ("half a head", 0, |_| b"POST /ConversionSynapse HTTP/1.1\r\nhost".to_vec()),

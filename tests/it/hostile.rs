@@ -407,6 +407,7 @@ fn when_too_many_ask_stake_decides() {
         config.max_concurrent = ROOM;
         config.max_queue = QUEUE;
         config.max_batch = 1;
+        config.threads = 1;
     });
     let ask = |stake: usize| {
         let caller = Caller { keypair: callers[stake].clone(), axon: server.hotkey.clone() };

@@ -89,6 +89,9 @@ fn rank(order: &mut [usize], score: impl Fn(usize) -> Option<f64>) {
 mod tests {
     use super::*;
 
+    /// What is different about the candidate at a place.
+    type Change<'a> = (usize, &'a dyn Fn(&mut Candidate));
+
     const PLAIN: Candidate =
         Candidate { validated: None, earned: None, reliable: true, healthy: true, pinned: false };
 
@@ -98,8 +101,7 @@ mod tests {
 
     #[test]
     fn the_order_is_as_the_rules_say() {
-        let with = |mut candidates: [Candidate; 3],
-                    changes: &[(usize, &dyn Fn(&mut Candidate))]| {
+        let with = |mut candidates: [Candidate; 3], changes: &[Change<'_>]| {
             for (index, change) in changes {
                 change(&mut candidates[*index]);
             }

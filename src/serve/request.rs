@@ -1,0 +1,155 @@
+//! What is done for a request on a model's thread.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::axon::{AxonState, origin};
+use super::headers::RequestHeaders;
+use super::monitor::Phases;
+use super::refusal::Refusal;
+use super::respond::SUCCESS;
+use super::worker::{PredictError, Reply, Task};
+use crate::features::{Conversation, reader};
+use crate::subnet::reward::Answer;
+use crate::subnet::synapse::{AxonStatus, ConversionSynapse};
+
+/// A request whose headers can be read.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) axon: Arc<AxonState>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) headers: Arc<RequestHeaders>,
+    pub(super) started: Instant,
+}
+
+/// What is known of a request so far, for who counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trail {
+    pub(super) phases: Phases,
+    pub(super) is_verified: bool,
+    pub(super) answer: Option<(Answer, Arc<str>)>,
+}
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) trail: Trail,
+    /// The response; none if the caller is verified and its body remains to be read.
+    pub(super) result: Result<Option<Response>, Refusal>,
+}
+
+/// Verifies a request, if that was not done before, and answers it, if its body is there.
+pub(super) struct RequestTask {
+    work: Work,
+    body: Option<Result<Bytes, Refusal>>,
+    patience_seconds: f64,
+    trail: Trail,
+    session_id: Option<String>,
+    /// Until it was told.
+    reply: Option<oneshot::Sender<Done>>,
+}
+
+impl RequestTask {
+    /// A task of which `reply` hears. Without a body it only verifies.
+    pub(super) fn new(
+        work: Work,
+        body: Option<Result<Bytes, Refusal>>,
+        patience_seconds: f64,
+        trail: Trail,
+        reply: oneshot::Sender<Done>,
+    ) -> Self {
+        let session_id = None;
+        RequestTask { work, body, patience_seconds, trail, session_id, reply: Some(reply) }
+    }
+
+    /// The conversation to ask about; none if the body is still to come.
+    fn begin(&mut self) -> Result<Option<Conversation>, Refusal> {
+        if !self.trail.is_verified {
+            self.verify()?;
+        }
+        // Whatever was wrong with the body matters to nobody but a verified caller.
+        let body = match self.body.take() {
+            None => return Ok(None),
+            Some(body) => self.body.insert(Ok(body?)).as_ref().map_err(|_| Refusal::Broken)?,
+        };
+        let synapse = ConversionSynapse::parse(body)?;
+        let reading = reader::read(synapse.features())?;
+        for oddity in &reading.oddities {
+            tracing::debug!(session_id = reading.session_id, %oddity, "odd feature");
+        }
+        self.session_id = reading.session_id;
+        Ok(Some(reading.conversation))
+    }
+
+    fn verify(&mut self) -> Result<(), Refusal> {
+        let Work { axon, parts, headers, .. } = &self.work;
+        let verifying = Instant::now();
+        let now_ns = axon.clock.now_ns();
+        let candidate = axon.verifier.check(headers, now_ns)?;
+        axon.verifier.verify(&candidate, now_ns)?;
+        let verified = Instant::now();
+        self.trail.phases.verify = Some(verified - verifying);
+        self.trail.is_verified = true;
+        axon.peers.remember(origin(parts), candidate.hotkey(), verified);
+        let limited = |wait| Refusal::Limited { of: "hotkey", wait };
+        axon.hotkeys.take(candidate.hotkey(), verified).map_err(limited)
+    }
+
+    fn respond(&mut self, reply: Reply) -> Result<Response, Refusal> {
+        let Work { axon, parts, headers, started } = &self.work;
+        let phases = &mut self.trail.phases;
+        phases.queue = Some(phases.queue.unwrap_or_default() + reply.waited);
+        phases.model = Some(reply.computed);
+        self.trail.answer = Some((reply.prediction.answer(), reply.model));
+        axon.monitor.batch(reply.batch);
+        let Some(Ok(body)) = &self.body else { return Err(Refusal::Broken) };
+        let mut synapse = ConversionSynapse::parse(body)?;
+        let process_time_seconds = started.elapsed().as_secs_f64();
+        synapse.fill(&reply.prediction, process_time_seconds);
+        synapse.set_axon_status(AxonStatus { code: 200, message: SUCCESS, process_time_seconds });
+        let nonce = axon.clock.now_ns();
+        let identity = &axon.identity;
+        let response = identity.success(&parts.headers, headers, nonce, process_time_seconds);
+        let (hotkey, session_id) = (&headers.dendrite.hotkey, &self.session_id);
+        tracing::debug!(hotkey, session_id, process_time_seconds, "answered");
+        Ok((response, synapse.write()).into_response())
+    }
+
+    fn tell(&mut self, result: Result<Option<Response>, Refusal>) {
+        if let Some(reply) = self.reply.take() {
+            let trail = std::mem::take(&mut self.trail);
+            // An error means that the client has gone meanwhile.
+            reply.send(Done { trail, result }).ok();
+        }
+    }
+}
+
+impl Task for RequestTask {
+    fn prepare(&mut self) -> Option<Conversation> {
+        match self.begin() {
+            Ok(Some(conversation)) => Some(conversation),
+            Ok(None) => {
+                self.tell(Ok(None));
+                None
+            }
+            Err(refusal) => {
+                self.tell(Err(refusal));
+                None
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>, result: Result<Reply, PredictError>) {
+        let failed = |error| Refusal::from_predict(error, self.patience_seconds);
+        let result = result.map_err(failed).and_then(|reply| self.respond(reply));
+        self.tell(result.map(Some));
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+}
