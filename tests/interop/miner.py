@@ -48,6 +48,18 @@ class Wallets:
         ]
 
 
+def remember_nothing(wallets):
+    """Leaves what a miner leaves that stopped in good order and had answered nobody.
+
+    One that starts for the first time takes no request that was signed before.
+    """
+    state = Path(wallets.folder, "data", "state")
+    state.mkdir(parents=True, exist_ok=True)
+    nothing = {"format_version": 1, "is_last": True, "floor": 0, "callers": {}}
+    file = state / f"nonces.{wallets.miner.ss58_address}.json"
+    file.write_text(json.dumps(nothing))
+
+
 class Miner:
     """A running `convminer serve`."""
 
@@ -58,10 +70,12 @@ class Miner:
             f"--checkpoint={checkpoint}",
             "--axon.ip=127.0.0.1",
             "--axon.port=0",
+            "--admin.listen=off",
             f"--metagraph={wallets.metagraph}",
             *wallets.arguments("miner"),
         ]
         self.log = open(wallets.folder / "miner.log", "ab")
+        remember_nothing(wallets)
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

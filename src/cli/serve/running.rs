@@ -41,14 +41,16 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     let keypair = wallet.unwrap_or_else(Keypair::generate);
     let access = access(args, printer)?;
     let _watches = watch(&models, &access, &monitor)?;
-    // A key that is gone when the process ends needs no memory: no request to it can be replayed.
+    // A key that was made now and is gone when the process ends needs no memory: no request to it
+    // can be from before, or be replayed.
     let file = is_lasting.then(|| nonce_file(args, &keypair, &clock)).transpose()?;
     let (file, nonces) = file.unzip();
+    let nonces = nonces.unwrap_or_else(|| Nonces::new(NonceLimits::default()));
     let config = ServeConfig {
         access,
         external_ip: args.axon_external_ip,
         external_port: args.axon_external_port,
-        nonces,
+        nonces: Some(nonces),
         monitor: Arc::clone(&monitor),
         clock,
         ..args.limits.apply(ServeConfig::new(keypair))
