@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ use crate::subnet::synapse::SYNAPSE_NAME;
 use super::access::Access;
 use super::clock::Clock;
 use super::config::ServeConfig;
-use super::gate::{Gate, Priority, Turned};
+use super::gate::{Gate, Pass, Priority, Turned};
 use super::headers::RequestHeaders;
 use super::limits::{Buckets, Peers};
 use super::listener::{ConnectionTimes, Origin};
 use super::models::Registry;
-use super::monitor::{Finished, Given, Monitor, Outcome, Snapshot};
+use super::monitor::{Finished, Given, Monitor, Outcome, Phases, Snapshot};
 use super::nonces::{NonceLimits, Nonces};
 use super::refusal::Refusal;
 use super::request::{RequestTask, Trail, Work};
@@ -61,7 +61,7 @@ pub(super) struct AxonState {
     /// What verified hotkeys may ask.
     pub(super) hotkeys: Buckets<String>,
     /// What addresses may do wrong.
-    strangers: Buckets<IpAddr>,
+    pub(super) strangers: Buckets<IpAddr>,
     model: ModelHandle,
     pub(super) monitor: Arc<Monitor>,
     pub(super) clock: Arc<dyn Clock>,
@@ -70,6 +70,7 @@ pub(super) struct AxonState {
     max_timeout_seconds: f64,
     /// Requests that have come whole and have no answer yet.
     in_flight: AtomicUsize,
+    is_listening: AtomicBool,
 }
 
 impl std::fmt::Debug for AxonState {
@@ -122,6 +123,7 @@ impl Axon {
             body_time: config.body_time,
             max_timeout_seconds,
             in_flight: AtomicUsize::new(0),
+            is_listening: AtomicBool::new(false),
         };
         let (times, stop_limit) = (config.times, config.stop_limit);
         Ok(Axon { state: Arc::new(state), model, times, stop_limit })
@@ -175,10 +177,22 @@ impl AxonView {
         self.state.verifier.nonces()
     }
 
+    /// Says whether requests can come, which is what makes a miner ready.
+    pub fn set_listening(&self, is_listening: bool) {
+        self.state.is_listening.store(is_listening, Ordering::Relaxed);
+    }
+
     /// Adds to a snapshot what the axon knows.
     pub fn look(&self, snapshot: Snapshot) -> Snapshot {
         let state = &self.state;
+        let can_answer = snapshot.models.iter().any(|model| model.healthy);
+        let not_ready = match state.is_listening.load(Ordering::Relaxed) {
+            false => Some("it is not listening"),
+            true if !can_answer => Some("no model can answer"),
+            true => None,
+        };
         Snapshot {
+            not_ready: not_ready.map(str::to_owned),
             queue_depth: state.gate.waiting(),
             at_work: state.gate.at_work(),
             connections: state.peers.connections(),
@@ -189,12 +203,37 @@ impl AxonView {
     }
 }
 
+/// A request of which nobody has counted yet what became of it: its client may leave at any moment.
+struct Uncounted<'a> {
+    monitor: &'a Monitor,
+    started: Instant,
+    is_over: bool,
+}
+
+impl Drop for Uncounted<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.monitor.finished(&Finished {
+                hotkey: None,
+                outcome: Outcome::Late,
+                total: self.started.elapsed(),
+                phases: Phases::default(),
+                answer: None,
+                reason: Some("the client has gone"),
+            });
+        }
+    }
+}
+
 async fn handle(State(axon): State<Arc<AxonState>>, request: Request) -> Response {
     let started = Instant::now();
     let (parts, mut body) = request.into_parts();
     let parts = Arc::new(parts);
     let mut trail = Trail::default();
-    match axon.answer(&parts, &mut body, started, &mut trail).await {
+    let mut uncounted = Uncounted { monitor: &axon.monitor, started, is_over: false };
+    let result = axon.answer(&parts, &mut body, started, &mut trail).await;
+    uncounted.is_over = true;
+    match result {
         Ok(response) => {
             let answer = trail.answer.as_ref().map(|(answer, model)| Given {
                 converted: answer.converted,
@@ -237,13 +276,22 @@ impl AxonState {
         started: Instant,
         trail: &mut Trail,
     ) -> Result<Response, Refusal> {
-        // What costs little comes first: nobody that is not known for certain gets further.
+        // What costs little comes first. Whoever is not known pays until it is verified, so that it
+        // makes no difference whether it waits for the refusal.
         let origin = origin(parts);
         let is_known = self.is_known(origin, hotkey(parts), started);
-        self.bear(origin, is_known, started)?;
+        if !is_known {
+            self.charge(origin, started)?;
+            trail.is_charged = true;
+        }
         let headers = Arc::new(RequestHeaders::parse(&parts.headers)?);
         let stake = self.access.check(headers.dendrite.hotkey.as_deref())?;
-        self.verifier.check(&headers, self.clock.now_ns())?;
+        let candidate = self.verifier.check(&headers, self.clock.now_ns())?;
+        if is_known {
+            // Its share is looked at again, and taken, once it is verified.
+            let limited = |wait| Refusal::Limited { of: "hotkey", wait };
+            self.hotkeys.check(candidate.hotkey(), started).map_err(limited)?;
+        }
         let patience = headers.timeout_seconds.unwrap_or(f64::INFINITY);
         let patience = patience.min(self.max_timeout_seconds);
         let deadline = started + Duration::from_secs_f64(patience);
@@ -252,39 +300,43 @@ impl AxonState {
             pass.map_err(|turned| turned_away(turned, patience))
         };
 
-        let pass = turn(Priority::new(is_known, stake)).await?;
+        // A body that came with the headers goes along, to be looked at when these are verified.
+        let body = at_once(self.read(&parts.headers, body)).await;
+        let mut in_flight = body.is_ok().then(|| Counted::new(&self.in_flight));
+        let mut pass = turn(Priority::new(is_known, stake)).await?;
         trail.phases.queue = Some(started.elapsed());
         let work = Work { axon: Arc::clone(self), parts: Arc::clone(parts), headers, started };
         let work = (work, deadline, patience);
-        // A body that came with the headers goes along, to be looked at when these are verified.
-        let (body, pass) = match at_once(self.read(&parts.headers, body)).await {
-            Ok(body) => (body, pass),
+        let body = match body {
+            Ok(body) => body,
             Err(reading) => {
-                self.work(work.clone(), None, trail).await?;
-                // Nobody waits for somebody else's slow body.
-                drop(pass);
+                // Its turn is over with that: nobody waits for somebody else's slow body.
+                self.work(work.clone(), None, pass, trail).await?;
                 let until = deadline.min(Instant::now() + self.body_time);
                 let seconds = (until - started).as_secs_f64();
                 let body = tokio::time::timeout_at(until, reading).await;
                 let body = body.map_err(|_| Refusal::Timeout { seconds })?;
-                (body, turn(Priority::new(true, stake)).await?)
+                in_flight = Some(Counted::new(&self.in_flight));
+                pass = turn(Priority::new(true, stake)).await?;
+                body
             }
         };
-        let _in_flight = Counted::new(&self.in_flight);
-        let response = self.work(work, Some(body), trail).await;
-        drop(pass);
+        let response = self.work(work, Some(body), pass, trail).await;
+        drop(in_flight);
         response?.ok_or(Refusal::Broken)
     }
 
-    /// Has it done on a model's thread.
+    /// Has it done on a model's thread. The pass goes along, so that no more wait for these threads
+    /// than were let in, whoever of the clients is still there.
     async fn work(
         &self,
         (work, deadline, patience): (Work, Instant, f64),
         body: Option<Result<Bytes, Refusal>>,
+        pass: Pass,
         trail: &mut Trail,
     ) -> Result<Option<Response>, Refusal> {
         let (reply, done) = oneshot::channel();
-        let task = RequestTask::new(work, body, patience, trail.clone(), reply);
+        let task = RequestTask::new(work, body, pass, patience, trail.clone(), reply);
         let failed = |error| Refusal::from_predict(error, patience);
         self.model.run(Box::new(task), deadline).map_err(failed)?;
         match tokio::time::timeout_at(deadline, done).await {
@@ -302,12 +354,9 @@ impl AxonState {
         hotkey.is_some_and(|hotkey| self.peers.knows(origin, hotkey, now))
     }
 
-    /// Refuses to listen to an address that sent too much that was refused.
-    fn bear(&self, origin: IpAddr, is_known: bool, now: Instant) -> Result<(), Refusal> {
-        if is_known {
-            return Ok(());
-        }
-        self.strangers.check(&origin, now).map_err(|wait| Refusal::Limited { of: "address", wait })
+    /// Takes from what an address may send without being verified.
+    fn charge(&self, origin: IpAddr, now: Instant) -> Result<(), Refusal> {
+        self.strangers.take(&origin, now).map_err(|wait| Refusal::Limited { of: "address", wait })
     }
 
     /// The body, if it is not too large.
@@ -334,14 +383,13 @@ impl AxonState {
         trail: &Trail,
     ) -> Response {
         let (origin, hotkey) = (origin(parts), hotkey(parts));
-        if refusal.is_the_callers_fault() && !trail.is_verified {
-            let is_known = self.is_known(origin, hotkey, started);
-            // Where routes are unknown, this is the first that is seen of the caller.
-            if let Err(limited) = self.bear(origin, is_known, started) {
-                refusal = limited;
-            } else {
-                self.strangers.take(&origin, started).ok();
-            }
+        if trail.is_charged && matches!(refusal.outcome(), Outcome::Overloaded) {
+            self.strangers.give_back(&origin);
+        }
+        // Where the route is unknown, this is the first that is seen of the caller.
+        let is_strange = matches!(refusal.outcome(), Outcome::Unknown);
+        if is_strange && let Err(limited) = self.charge(origin, started) {
+            refusal = limited;
         }
         refusal.log(hotkey);
         // What is announced to be huge is not worth reading, and who floods is not listened to.

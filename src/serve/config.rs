@@ -41,7 +41,8 @@ pub struct ServeConfig {
     pub threads: usize,
     /// How often a verified hotkey may ask. Default: 1000 a second, far more than any validator does.
     pub hotkey_rate: Rate,
-    /// How often an address may be refused for what it sends before it is not listened to any more.
+    /// How often an address may send a request that is not known to be signed, before it is not
+    /// listened to any more; what then is verified does not count.
     /// Default: 20 a second.
     pub address_rate: Rate,
     /// How many connections there may be. Default: 8192, and 512 from one address.

@@ -81,6 +81,9 @@ impl Gate {
     ) -> Result<Pass, Turned> {
         let (place, turn) = {
             let mut inner = self.lock();
+            if deadline <= Instant::now() {
+                return Err(Turned::Late);
+            }
             if inner.free > 0 {
                 inner.free -= 1;
                 inner.at_work += 1;
@@ -259,6 +262,8 @@ mod tests {
         let gate = Gate::new(1, 1);
         let pass = gate.enter(stake(5.0), soon()).await.unwrap();
         assert_eq!(gate.enter(stake(1.0), Instant::now()).await.unwrap_err(), Turned::Late);
+        let shortly = Instant::now() + Duration::from_millis(20);
+        assert_eq!(gate.enter(stake(1.0), shortly).await.unwrap_err(), Turned::Late);
         let gone = queue(&gate, stake(1.0)).await;
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());

@@ -14,6 +14,8 @@ const MOST_BUCKETS: usize = 16_384;
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 /// How many hotkeys of one address are remembered; the one silent longest makes room.
 const KNOWN_PER_ADDRESS: usize = 8;
+/// How often it is looked for addresses that need not be remembered any more.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// From which part of the connections on only those who have signed a request before get one.
 const RESERVED_FROM: f64 = 0.75;
 
@@ -118,6 +120,18 @@ impl<K: Hash + Eq> Buckets<K> {
         Ok(())
     }
 
+    /// Puts a token back.
+    pub fn give_back<Q>(&self, caller: &Q)
+    where
+        Q: Hash + Eq + ?Sized,
+        K: std::borrow::Borrow<Q>,
+    {
+        let mut store = self.lock();
+        if let Some(bucket) = store.by_caller.get_mut(caller) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.rate.burst);
+        }
+    }
+
     /// Whether there is a token. Takes none, and makes no bucket.
     ///
     /// # Errors
@@ -180,6 +194,8 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct Table {
     connections: usize,
+    /// When those that are not known any more were last looked for.
+    swept: Option<Instant>,
     by_address: HashMap<IpAddr, Peer>,
 }
 
@@ -238,8 +254,17 @@ impl Peers {
     /// Remembers that this hotkey signed a request from this [`network`].
     pub fn remember(&self, address: IpAddr, hotkey: &str, now: Instant) {
         let mut table = self.lock();
-        if table.by_address.len() > 2 * self.limits.total {
+        let most = 2 * self.limits.total;
+        if table.by_address.len() >= most && !table.by_address.contains_key(&address) {
+            // Who cannot be remembered is served all the same, only after those who are.
+            if table.swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_EVERY) {
+                return;
+            }
+            table.swept = Some(now);
             table.by_address.retain(|_, peer| peer.connections > 0 || peer.knows_anybody(now));
+            if table.by_address.len() >= most {
+                return;
+            }
         }
         let known = &mut table.by_address.entry(address).or_default().known;
         if let Some((_, at)) = known.iter_mut().find(|(name, _)| name == hotkey) {
@@ -375,5 +400,30 @@ mod tests {
         }
         assert_eq!(peers.lock().by_address[&ip(1)].known.len(), KNOWN_PER_ADDRESS);
         assert!(!peers.knows(ip(1), "5H", now), "the one silent longest made room");
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_may_connect_twice() {
+        let now = Instant::now();
+        let peers = Peers::new(ConnectionLimits { total: 4, per_address: 2 });
+        for address in 0..20 {
+            peers.remember(ip(address), "5H", now);
+        }
+        assert_eq!(peers.lock().by_address.len(), 8);
+        assert!(peers.knows(ip(7), "5H", now) && !peers.knows(ip(8), "5H", now));
+        let later = now + KNOWN_FOR;
+        peers.remember(ip(9), "5H", later);
+        assert!(peers.knows(ip(9), "5H", later), "there is room again");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let now = Instant::now();
+        let buckets: Buckets<String> = Buckets::new(Rate { per_second: 1.0, burst: 1.0 }, now);
+        buckets.take("a", now).unwrap();
+        buckets.give_back("a");
+        buckets.give_back("a");
+        buckets.take("a", now).unwrap();
+        assert!(buckets.take("a", now).is_err(), "no more than a burst");
     }
 }

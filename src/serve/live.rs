@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -124,7 +125,10 @@ impl<T: Send + Sync + 'static> Live<T> {
             told = true;
         }
         let files = changed(&seen.loaded, &found);
-        match (self.load)(Some(&self.current())) {
+        // A panic must not end the watch: the next files may be good.
+        let load = || (self.load)(Some(&self.current()));
+        let loaded = catch_unwind(AssertUnwindSafe(load));
+        match loaded.unwrap_or_else(|_| Err("to load it ended in a panic".to_owned())) {
             Ok(value) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = value;
                 *seen = Seen { loaded: found, refused: None };

@@ -69,12 +69,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
+    let view = axon.view();
+    view.set_listening(true);
     let limit = axon.stop_limit();
     tokio::select! {
         () = listener::listen(&listener, &axon, stopping) => (),
         () = shutdown => (),
     }
     tracing::info!("stopping");
+    view.set_listening(false);
     drop(listener);
     stop.send_replace(true);
     let asked = Instant::now();

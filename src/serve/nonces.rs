@@ -117,9 +117,9 @@ struct Store {
     pruned_at: u64,
     /// A first nonce of anybody must be newer: what was accepted before this is not known.
     floor: u64,
-    /// Whether something was accepted that must be on the disk before the process may die: a nonce
-    /// of the future, for after a crash no floor at the present would cover it.
-    is_urgent: bool,
+    /// The number of the last nonce that must be on the disk before the process may die: one of the
+    /// future, for after a crash no floor at the present would cover it.
+    urgent: Option<u64>,
     /// Counts what was accepted, so that nothing is saved twice.
     accepted: u64,
 }
@@ -217,7 +217,6 @@ impl Nonces {
         let mut store = self.lock();
         store.pruned_at = 0;
         store.prune(now_ns, self.oldest_that_matters(now_ns));
-        store.is_urgent = false;
         let state = serde_json::json!({
             "format_version": FORMAT_VERSION,
             "saved_at_ns": now_ns,
@@ -230,7 +229,13 @@ impl Nonces {
 
     /// Whether what was accepted should be saved without waiting for the usual moment.
     pub fn is_urgent(&self) -> bool {
-        self.lock().is_urgent
+        self.lock().urgent.is_some()
+    }
+
+    /// Notes that what was accepted is on the disk, up to this number of nonces.
+    pub fn saved(&self, accepted: u64) {
+        let mut store = self.lock();
+        store.urgent = store.urgent.filter(|urgent| *urgent > accepted);
     }
 
     /// How many nonces were accepted by this process.
@@ -269,8 +274,15 @@ impl Nonces {
             return Err(NonceError::Ahead { ahead_seconds: seconds(nonce - now) });
         }
         let caller = store.callers.get(hotkey);
+        let floor = caller.map_or(0, |caller| caller.floor);
+        // What is remembered of an instance after a crash may not be its last.
+        let is_above_floors = || match nonce {
+            _ if nonce <= floor => Err(NonceError::Forgotten),
+            _ if nonce <= store.floor => Err(NonceError::BeforeStart),
+            _ => Ok(()),
+        };
         if let Some(last) = caller.and_then(|caller| caller.last.get(uuid)) {
-            return if nonce > *last { Ok(()) } else { Err(NonceError::Replayed) };
+            return if nonce > *last { is_above_floors() } else { Err(NonceError::Replayed) };
         }
         let allowed_ns = self.allowed_ns(timeout_seconds);
         if nonce <= now.saturating_sub(allowed_ns) {
@@ -279,11 +291,7 @@ impl Nonces {
                 age_seconds: seconds(now - nonce),
             });
         }
-        let floor = caller.map_or(0, |caller| caller.floor);
-        if nonce <= floor {
-            return Err(NonceError::Forgotten);
-        }
-        if nonce > store.floor { Ok(()) } else { Err(NonceError::BeforeStart) }
+        is_above_floors()
     }
 
     fn allowed_ns(&self, timeout_seconds: f64) -> u64 {
@@ -308,6 +316,8 @@ impl Store {
             return;
         }
         self.pruned_at = now;
+        // Should the clock go back, what is forgotten now must not be new again.
+        self.floor = self.floor.max(oldest);
         self.callers.retain(|_, caller| {
             caller.last.retain(|_, nonce| *nonce > oldest);
             !caller.last.is_empty() || caller.floor > oldest
@@ -338,12 +348,12 @@ impl Store {
                 caller.last.insert(claim.uuid.to_owned(), claim.nonce);
             }
         }
+        self.accepted += 1;
         let ahead_seconds = claim.nonce.saturating_sub(now).div_ceil(SECOND_NS);
         if ahead_seconds > caller.ahead_seconds {
             caller.ahead_seconds = ahead_seconds;
-            self.is_urgent = true;
+            self.urgent = Some(self.accepted);
         }
-        self.accepted += 1;
         Ok(())
     }
 }
@@ -467,7 +477,7 @@ mod tests {
         let (restored, later) = restarted(&nonces, false);
         // What was accepted after the save is not known to the restored store.
         for (hotkey, uuid, nonce) in
-            [("5H", "b", NOW + 5), ("5I", "a", NOW + 5), ("5I", "a", later)]
+            [("5H", "a", NOW + 5), ("5H", "b", NOW + 5), ("5I", "a", NOW + 5), ("5I", "a", later)]
         {
             let refused = restored.accept(claim(hotkey, uuid, nonce), later);
             assert_eq!(refused, Err(NonceError::BeforeStart));
@@ -489,7 +499,10 @@ mod tests {
         nonces.accept(claim("5H", "a", ahead), NOW).unwrap();
         assert!(nonces.is_urgent());
         let (restored, later) = restarted(&nonces, false);
-        assert!(!nonces.is_urgent(), "it was saved");
+        nonces.saved(1);
+        assert!(nonces.is_urgent(), "it is the second");
+        nonces.saved(2);
+        assert!(!nonces.is_urgent());
         // Up to 91 s ahead of the restart could have been accepted before the crash.
         let covered = later + 91 * SECOND_NS;
         let refused = restored.accept(claim("5H", "b", covered), later);
@@ -535,6 +548,17 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         assert!(Nonces::restore(limits, state("{}").as_bytes(), NOW).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_new_when_the_clock_goes_back() {
+        let nonces = Nonces::new(NonceLimits::default());
+        nonces.accept(claim("5H", "a", NOW), NOW).unwrap();
+        let ahead = NOW + 180 * SECOND_NS;
+        nonces.accept(claim("5I", "a", ahead), ahead).unwrap();
+        assert_eq!(nonces.len(), 1, "the first is forgotten");
+        let again = nonces.accept(claim("5H", "a", NOW), NOW);
+        assert_eq!(again, Err(NonceError::BeforeStart));
     }
 
     #[test]

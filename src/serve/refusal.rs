@@ -129,12 +129,6 @@ impl Refusal {
         }
     }
 
-    /// Whether the caller did something that it should not, rather than come at a bad time.
-    pub(super) fn is_the_callers_fault(&self) -> bool {
-        use Outcome::{Forbidden, Malformed, TooLarge, Unknown, Unverified};
-        matches!(self.outcome(), Forbidden | Malformed | TooLarge | Unknown | Unverified)
-    }
-
     /// After how long it may be worth to ask again.
     fn retry_after(&self) -> Option<u64> {
         match self {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::axon::{AxonState, origin};
+use super::gate::Pass;
 use super::headers::RequestHeaders;
 use super::monitor::Phases;
 use super::refusal::Refusal;
@@ -32,6 +33,8 @@ pub(super) struct Work {
 pub(super) struct Trail {
     pub(super) phases: Phases,
     pub(super) is_verified: bool,
+    /// Whether its address has paid for it, and gets it back once it is verified.
+    pub(super) is_charged: bool,
     pub(super) answer: Option<(Answer, Arc<str>)>,
 }
 
@@ -48,6 +51,8 @@ pub(super) struct RequestTask {
     body: Option<Result<Bytes, Refusal>>,
     patience_seconds: f64,
     trail: Trail,
+    /// Until the task is over.
+    _pass: Pass,
     session_id: Option<String>,
     /// Until it was told.
     reply: Option<oneshot::Sender<Done>>,
@@ -58,12 +63,14 @@ impl RequestTask {
     pub(super) fn new(
         work: Work,
         body: Option<Result<Bytes, Refusal>>,
+        pass: Pass,
         patience_seconds: f64,
         trail: Trail,
         reply: oneshot::Sender<Done>,
     ) -> Self {
         let session_id = None;
-        RequestTask { work, body, patience_seconds, trail, session_id, reply: Some(reply) }
+        let reply = Some(reply);
+        RequestTask { work, body, patience_seconds, trail, _pass: pass, session_id, reply }
     }
 
     /// The conversation to ask about; none if the body is still to come.
@@ -95,6 +102,9 @@ impl RequestTask {
         self.trail.phases.verify = Some(verified - verifying);
         self.trail.is_verified = true;
         axon.peers.remember(origin(parts), candidate.hotkey(), verified);
+        if std::mem::take(&mut self.trail.is_charged) {
+            axon.strangers.give_back(&origin(parts));
+        }
         let limited = |wait| Refusal::Limited { of: "hotkey", wait };
         axon.hotkeys.take(candidate.hotkey(), verified).map_err(limited)
     }

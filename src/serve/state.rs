@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct NonceFile {
     path: PathBuf,
     clock: Arc<dyn Clock>,
+    /// One writes at a time.
+    writing: Arc<Mutex<()>>,
 }
 
 impl NonceFile {
@@ -32,7 +34,8 @@ impl NonceFile {
     /// If the folder cannot be made.
     pub fn of(folder: &Path, hotkey: &str, clock: Arc<dyn Clock>) -> io::Result<NonceFile> {
         std::fs::create_dir_all(folder)?;
-        Ok(NonceFile { path: folder.join(format!("nonces.{hotkey}.json")), clock })
+        let path = folder.join(format!("nonces.{hotkey}.json"));
+        Ok(NonceFile { path, clock, writing: Arc::default() })
     }
 
     /// Where it is.
@@ -75,8 +78,12 @@ impl NonceFile {
     ///
     /// If the file cannot be written; the old one stays then.
     pub fn save(&self, nonces: &Nonces, is_last: bool) -> io::Result<()> {
-        let bytes = nonces.save(is_last, self.clock.now_ns());
-        files::write_atomically(&self.path, &bytes)
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before what is saved: what comes meanwhile counts as not saved.
+        let accepted = nonces.accepted();
+        files::write_atomically(&self.path, &nonces.save(is_last, self.clock.now_ns()))?;
+        nonces.saved(accepted);
+        Ok(())
     }
 
     /// Saves every so often when there is something new, and at once when it must not be lost, until

@@ -357,6 +357,45 @@ fn a_stranger_that_sends_nonsense_is_not_heard() {
     assert_eq!(known.ask(&server), 200);
 }
 
+/// Whoever does not wait for its refusal pays for the request all the same.
+#[test]
+fn who_hangs_up_is_not_heard_either() {
+    let server = Server::start(|config| {
+        config.address_rate = Rate { per_second: 0.001, burst: 10.0 };
+    });
+    let forged =
+        Caller { keypair: Keypair::generate(), axon: Keypair::generate().address().into() };
+    for _ in 0..10 {
+        let mut stream = server.connect();
+        stream.write_all(&forged.request()).unwrap();
+        drop(stream);
+        server.wait_for_connections(0);
+    }
+    assert_eq!(forged.ask(&server), 429);
+}
+
+/// Who leaves no time for its signature to be checked takes nobody's place.
+#[test]
+fn a_request_without_time_is_no_way_in() {
+    let server = Server::start(|config| {
+        config.address_rate = Rate { per_second: 0.001, burst: 50.0 };
+        config.max_concurrent = 1;
+    });
+    let known = server.caller();
+    assert_eq!(known.ask(&server), 200);
+    let forged = Caller { keypair: Keypair::generate(), axon: server.hotkey.clone() };
+    let request = String::from_utf8(forged.request()).unwrap();
+    let request = request.replace("timeout: 60", "timeout: 0").repeat(60);
+    let mut stream = server.connect();
+    stream.write_all(request.as_bytes()).unwrap();
+    for _ in 0..50 {
+        assert_eq!(read_response(&mut stream).unwrap().0, 408);
+        assert_eq!(known.ask(&server), 200);
+    }
+    assert_eq!(read_response(&mut stream).unwrap().0, 429);
+    assert_eq!(server.view.look(Default::default()).at_work, 0);
+}
+
 #[test]
 fn a_hotkey_has_its_share() {
     let server = Server::start(|config| {

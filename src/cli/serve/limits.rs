@@ -25,7 +25,7 @@ pub(super) struct LimitArgs {
     #[arg(long = "rate-limit.hotkey", value_name = "RATE", default_value_t = 1000.0,
           value_parser = rate)]
     rate_limit_hotkey: f64,
-    /// Requests a second that an address may get refused before it is not listened to; 0 for no limit
+    /// Requests a second that an address may send without one that is signed; 0 for no limit
     #[arg(long = "rate-limit.ip", value_name = "RATE", default_value_t = 20.0, value_parser = rate)]
     rate_limit_ip: f64,
     /// Bytes of a body
@@ -43,11 +43,6 @@ pub(super) struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// How many connections there may be.
-    pub(super) fn max_connections(&self) -> usize {
-        self.max_connections
-    }
-
     /// Sets the limits of an axon.
     pub(super) fn apply(&self, config: ServeConfig) -> ServeConfig {
         ServeConfig {
@@ -79,8 +74,8 @@ fn positive(text: &str) -> Result<usize, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
-        _ => Err("expected a number of requests a second, 0 or more".to_owned()),
+        Ok(rate) if rate == 0.0 || (0.001..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("expected a number of requests a second, 0.001 or more, or 0".to_owned()),
     }
 }
 
@@ -119,6 +114,7 @@ mod tests {
             "--max-concurrent=0",
             "--max-connections=-1",
             "--rate-limit.ip=-1",
+            "--rate-limit.ip=1e-30",
             "--rate-limit.hotkey=NaN",
             "--header-timeout=0",
             "--body-timeout=inf",

@@ -19,6 +19,7 @@ use crate::model::device::DeviceChoice;
 use crate::serve::access::Access;
 use crate::serve::admin::{self, Admin, AdminHandle};
 use crate::serve::clock::{Clock, SystemClock};
+use crate::serve::limits::ConnectionLimits;
 use crate::serve::live::{Refresh, Watch};
 use crate::serve::models::{Registry, Source};
 use crate::serve::monitor::{Monitor, Snapshot};
@@ -46,7 +47,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     let file = is_lasting.then(|| nonce_file(args, &keypair, &clock)).transpose()?;
     let (file, nonces) = file.unzip();
     let nonces = nonces.unwrap_or_else(|| Nonces::new(NonceLimits::default()));
-    let config = ServeConfig {
+    let mut config = ServeConfig {
         access,
         external_ip: args.axon_external_ip,
         external_port: args.axon_external_port,
@@ -56,7 +57,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
         ..args.limits.apply(ServeConfig::new(keypair))
     };
     let hotkey = config.keypair.address().to_owned();
-    more_files(args.limits.max_connections() as u64);
+    more_files(&mut config.connections);
     let axon = Axon::start(config, Arc::clone(&models)).context("there is no thread to be had")?;
     let view = axon.view();
     let admin = admin_pages(args, &models, &view, &monitor, printer)?;
@@ -79,6 +80,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
             Arc::clone(&monitor),
             snapshots(&models, &view),
         ));
+        view.set_listening(true);
         ready(&listener, &hotkey, &models, admin.as_ref(), printer)?;
         anyhow::Ok(serve(listener, axon, stop).await?)
     });
@@ -153,15 +155,20 @@ fn nonce_file(
     Ok((file, nonces))
 }
 
-/// Lets the process open as many files as it may have connections, where the system lets it.
-fn more_files(connections: u64) {
-    let wanted = connections + OTHER_FILES;
+/// Lets the process open as many files as it may have connections, or have as many connections as the
+/// system lets it.
+fn more_files(connections: &mut ConnectionLimits) {
+    let wanted = connections.total as u64 + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
-        Ok(allowed) if allowed < wanted => tracing::warn!(
-            allowed,
-            wanted,
-            "the system allows fewer open files than --max-connections needs (see `ulimit -n`)"
-        ),
+        Ok(allowed) if allowed < wanted => {
+            let rest = allowed.saturating_sub(OTHER_FILES).max(allowed / 2);
+            connections.total = usize::try_from(rest).unwrap_or(usize::MAX).max(1);
+            tracing::warn!(
+                open_files = allowed,
+                max_connections = connections.total,
+                "the system allows fewer open files than --max-connections needs (see `ulimit -n`)"
+            );
+        }
         Ok(_) => (),
         Err(error) => tracing::debug!(%error, "the limit of open files stays as it is"),
     }
