@@ -514,3 +514,60 @@ fn when_too_many_ask_stake_decides() {
         assert!(place.abs_diff(due) < ROOM, "{stake} came at place {place}: {order:?}");
     }
 }
+
+/// Takes its time, and counts.
+struct Paced(Arc<AtomicU64>);
+
+impl Model for Paced {
+    fn predict(&self, conversations: &[Conversation]) -> Vec<Answer> {
+        thread::sleep(Duration::from_millis(1));
+        self.0.fetch_add(conversations.len() as u64, Ordering::SeqCst);
+        Quick.predict(conversations)
+    }
+}
+
+/// However many more ask than can be served, who is let in waits for no more than those who were let
+/// in before it, and no more than there is room for wait. Time is counted in answers.
+#[test]
+fn under_many_times_the_load_those_let_in_wait_no_longer() {
+    const ROOM: usize = 2;
+    const QUEUE: usize = 8;
+    /// Answers that may be given while a request is on its way in, or an answer on its way out.
+    const ON_THE_WAY: u64 = 60;
+    let served = Arc::new(AtomicU64::new(0));
+    let server = Server::with(Paced(Arc::clone(&served)), |config| {
+        config.max_concurrent = ROOM;
+        config.max_queue = QUEUE;
+        config.max_batch = 1;
+        config.threads = 1;
+        config.address_rate = Rate::UNLIMITED;
+        config.hotkey_rate = Rate::UNLIMITED;
+    });
+    let client = || {
+        let (caller, mut stream) = (server.caller(), server.connect());
+        let (mut answered, mut refused, mut longest) = (0, 0, 0);
+        while served.load(Ordering::SeqCst) < 1500 {
+            let before = served.load(Ordering::SeqCst);
+            stream.write_all(&caller.request()).unwrap();
+            match read_response(&mut stream).unwrap().0 {
+                200 => {
+                    answered += 1;
+                    longest = longest.max(served.load(Ordering::SeqCst) - before);
+                }
+                503 => refused += 1,
+                other => panic!("{other}"),
+            }
+            assert!(server.view.look(Default::default()).queue_depth <= QUEUE);
+        }
+        (answered, refused, longest)
+    };
+    let results: Vec<(u64, u64, u64)> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..10 * (ROOM + QUEUE)).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let sum = |part: fn(&(u64, u64, u64)) -> u64| results.iter().map(part).sum::<u64>();
+    let (answered, refused) = (sum(|result| result.0), sum(|result| result.1));
+    assert!(answered >= 1500 && refused > answered, "{answered} answered, {refused} refused");
+    let longest = results.iter().map(|result| result.2).max().unwrap();
+    assert!(longest <= (ROOM + QUEUE) as u64 + ON_THE_WAY, "{longest} were answered meanwhile");
+}
