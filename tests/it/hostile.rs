@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use convminer::chain::metagraph::Neuron;
 use convminer::chain::{Keypair, Metagraph};
@@ -365,7 +365,8 @@ fn who_hangs_up_is_not_heard_either() {
     });
     let forged =
         Caller { keypair: Keypair::generate(), axon: Keypair::generate().address().into() };
-    for _ in 0..10 {
+    // A connection that is over before its request is looked at costs nothing, so some may not count.
+    for _ in 0..200 {
         let mut stream = server.connect();
         stream.write_all(&forged.request()).unwrap();
         drop(stream);
@@ -527,13 +528,12 @@ impl Model for Paced {
 }
 
 /// However many more ask than can be served, who is let in waits for no more than those who were let
-/// in before it, and no more than there is room for wait. Time is counted in answers.
+/// in before it, and no more than there is room for wait. Time is counted in answers: machines differ.
 #[test]
 fn under_many_times_the_load_those_let_in_wait_no_longer() {
     const ROOM: usize = 2;
     const QUEUE: usize = 8;
-    /// Answers that may be given while a request is on its way in, or an answer on its way out.
-    const ON_THE_WAY: u64 = 60;
+    const ANSWERS: u64 = 1500;
     let served = Arc::new(AtomicU64::new(0));
     let server = Server::with(Paced(Arc::clone(&served)), |config| {
         config.max_concurrent = ROOM;
@@ -545,29 +545,36 @@ fn under_many_times_the_load_those_let_in_wait_no_longer() {
     });
     let client = || {
         let (caller, mut stream) = (server.caller(), server.connect());
-        let (mut answered, mut refused, mut longest) = (0, 0, 0);
-        while served.load(Ordering::SeqCst) < 1500 {
-            let before = served.load(Ordering::SeqCst);
+        let (mut took, mut refused) = (Vec::new(), 0);
+        while served.load(Ordering::SeqCst) < ANSWERS {
             stream.write_all(&caller.request()).unwrap();
-            match read_response(&mut stream).unwrap().0 {
-                200 => {
-                    answered += 1;
-                    longest = longest.max(served.load(Ordering::SeqCst) - before);
-                }
+            let (status, head, _) = read_response(&mut stream).unwrap();
+            match status {
+                200 => took.push(process_seconds(&head)),
                 503 => refused += 1,
-                other => panic!("{other}"),
+                other => panic!("{other}: {head}"),
             }
             assert!(server.view.look(Default::default()).queue_depth <= QUEUE);
         }
-        (answered, refused, longest)
+        (took, refused)
     };
-    let results: Vec<(u64, u64, u64)> = thread::scope(|scope| {
+    let started = Instant::now();
+    let results: Vec<(Vec<f64>, usize)> = thread::scope(|scope| {
         let clients: Vec<_> = (0..10 * (ROOM + QUEUE)).map(|_| scope.spawn(client)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    let sum = |part: fn(&(u64, u64, u64)) -> u64| results.iter().map(part).sum::<u64>();
-    let (answered, refused) = (sum(|result| result.0), sum(|result| result.1));
-    assert!(answered >= 1500 && refused > answered, "{answered} answered, {refused} refused");
-    let longest = results.iter().map(|result| result.2).max().unwrap();
-    assert!(longest <= (ROOM + QUEUE) as u64 + ON_THE_WAY, "{longest} were answered meanwhile");
+    let seconds_an_answer = started.elapsed().as_secs_f64() / ANSWERS as f64;
+    let refused: usize = results.iter().map(|(_, refused)| refused).sum();
+    let mut took: Vec<f64> = results.into_iter().flat_map(|(took, _)| took).collect();
+    assert!(took.len() as u64 >= ANSWERS && refused > took.len(), "{refused} of {}", took.len());
+    took.sort_by(f64::total_cmp);
+    let usual = took[took.len() * 95 / 100] / seconds_an_answer;
+    assert!(usual < 3.0 * (ROOM + QUEUE) as f64, "it took as long as {usual} answers");
+}
+
+/// How long the server says that it took.
+fn process_seconds(head: &str) -> f64 {
+    let mut lines = head.lines();
+    let value = lines.find_map(|line| line.strip_prefix("bt_header_axon_process_time: "));
+    value.unwrap().parse().unwrap()
 }
