@@ -15,11 +15,15 @@
 mod causes;
 pub mod chain;
 pub mod cli;
+pub mod clock;
 pub mod features;
 pub mod files;
+pub mod journal;
 pub mod load;
 pub mod model;
 mod nearest;
+pub mod outcomes;
+pub mod replay;
 pub mod report;
 pub mod serve;
 pub mod subnet;

@@ -13,7 +13,6 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub mod bench;
 pub mod calibrate;
-mod clock;
 mod common;
 pub mod completions;
 mod computed;

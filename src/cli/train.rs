@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::clock::Moment;
 use super::common::{CHECKPOINTS, LabelledData, hash_file, open, parse_name};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use super::progress::{Interrupts, Progress};
 use super::settings::Layers;
 use super::{ExitStatus, calibrate, cross_validation, report as page, scores};
+use crate::clock::Moment;
 use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;

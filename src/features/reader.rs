@@ -11,7 +11,7 @@ use std::fmt;
 use jiter::{Jiter, JiterError, Peek};
 
 use super::Conversation;
-use crate::subnet::schema::{FEATURES, SESSION_ID, index_of};
+use crate::subnet::schema::{FEATURES, SESSION_ID, TEST_PK, index_of};
 
 /// The features of one request, as read.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Reading {
     pub conversation: Conversation,
     /// The conversation's name, where one was sent.
     pub session_id: Option<String>,
+    /// The name under which its truth is published later, where one was sent.
+    pub test_pk: Option<String>,
     /// What was odd, in the order of the request.
     pub oddities: Vec<Oddity>,
 }
@@ -71,8 +73,12 @@ impl From<JiterError> for ReadError {
 ///
 /// If the text is not JSON (bare NaN and Infinity are allowed), or not an object.
 pub fn read(features: &[u8]) -> Result<Reading, ReadError> {
-    let mut reading =
-        Reading { conversation: Conversation::EMPTY, session_id: None, oddities: Vec::new() };
+    let mut reading = Reading {
+        conversation: Conversation::EMPTY,
+        session_id: None,
+        test_pk: None,
+        oddities: Vec::new(),
+    };
     let mut json = Jiter::new(features).with_allow_inf_nan();
 
     read_object(&mut json, &mut reading)?;
@@ -95,7 +101,8 @@ fn read_object(json: &mut Jiter<'_>, reading: &mut Reading) -> Result<(), ReadEr
                     reading.oddities.push(Oddity { feature: FEATURES[index].name, value });
                 }
             },
-            Key::Session => reading.session_id = read_session(json)?,
+            Key::Session => reading.session_id = read_name(json)?,
+            Key::TestPk => reading.test_pk = read_name(json)?,
             Key::Other => json.next_skip()?,
         }
         key = json.next_key()?.map(Key::of);
@@ -108,6 +115,7 @@ fn read_object(json: &mut Jiter<'_>, reading: &mut Reading) -> Result<(), ReadEr
 enum Key {
     Feature(usize),
     Session,
+    TestPk,
     Other,
 }
 
@@ -116,6 +124,7 @@ impl Key {
         match index_of(key) {
             Some(index) => Key::Feature(index),
             None if SESSION_ID.is(key) => Key::Session,
+            None if TEST_PK.is(key) => Key::TestPk,
             // The labels end here too: they are in no table of features.
             None => Key::Other,
         }
@@ -143,7 +152,7 @@ fn read_number(json: &mut Jiter<'_>) -> Result<Result<Option<f64>, String>, Jite
     })
 }
 
-fn read_session(json: &mut Jiter<'_>) -> Result<Option<String>, JiterError> {
+fn read_name(json: &mut Jiter<'_>) -> Result<Option<String>, JiterError> {
     let peek = json.peek()?;
     match peek {
         Peek::String => Ok(Some(json.known_str()?.to_owned())),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::chain::Keypair;
-use crate::serve::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock};
 use crate::serve::verify::request_text;
 use crate::subnet::synapse::EMPTY_BODY_HASH;
 

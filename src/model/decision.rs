@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::adjustment::Adjustment;
 use super::time::TimeDistribution;
 use crate::subnet::reward::{
     Answer, ClassWeights, NOT_CONVERTED, RewardSpec, TIME_WINDOW_SECONDS, converting_earns_more,
@@ -112,6 +113,32 @@ impl Decision {
         };
         let time_seconds = if converted { time_seconds } else { NOT_CONVERTED };
         Answer { converted, time_seconds, confidence: probability }
+    }
+
+    /// The answer for a confidence and a predicted time in seconds, changed as an adjustment asks.
+    pub fn adjusted_answer(
+        &self,
+        confidence: f64,
+        predicted_seconds: f64,
+        (spec, weights): (&RewardSpec, ClassWeights),
+        adjustment: &Adjustment,
+    ) -> Answer {
+        let asked = confidence - adjustment.threshold_offset;
+        let answer = self.answer(asked, predicted_seconds, spec, weights);
+        let time_seconds = if answer.converted {
+            self.shifted_time(answer.time_seconds, predicted_seconds, adjustment)
+        } else {
+            NOT_CONVERTED
+        };
+        Answer { converted: answer.converted, time_seconds, confidence }
+    }
+
+    fn shifted_time(&self, best_seconds: f64, predicted: f64, adjustment: &Adjustment) -> f64 {
+        let shift = adjustment.time_quantile_shift;
+        let Some(times) = self.times.as_ref().filter(|_| shift != 0.0) else { return best_seconds };
+        let predicted = predicted.max(TIME_RANGE_SECONDS.0).min(TIME_RANGE_SECONDS.1);
+        let level = (times.level(best_seconds, predicted) + shift).clamp(0.0, 1.0);
+        times.quantile(level, predicted).max(TIME_RANGE_SECONDS.0).min(TIME_RANGE_SECONDS.1)
     }
 
     /// The time to answer for a predicted one, in seconds, and what it is expected to earn if the

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use super::Model;
+use super::adjustment::Adjustment;
 use super::baseline::Baseline;
 use super::calibration::Calibration;
-use super::decision::{Decision, Rule};
+use super::decision::{Decision, Rule, TIME_RANGE_SECONDS};
 use super::ensemble::{Ensemble, Output};
+use super::opinion::{Basis, Opinion};
 use crate::features::Conversation;
 use crate::features::engineer::INPUT_COUNT;
 use crate::features::scaler::Scaler;
@@ -108,6 +110,26 @@ impl Predictor {
         decision.answer(probability, estimate.time_seconds, &self.spec, self.class_weights)
     }
 
+    /// The answer that an estimate leads to with an adjustment, and what it rests on. What the
+    /// baseline says in place of the networks is not adjusted: the adjustment is of the networks.
+    pub fn decide_adjusted(&self, estimate: Estimate, adjustment: &Adjustment) -> Opinion {
+        let calibrated = self.calibrated(estimate);
+        let decision = self.decision_of(estimate);
+        let answer = if estimate.fallback {
+            self.answer(&decision, calibrated, estimate)
+        } else {
+            let confidence = adjustment.confidence(calibrated);
+            let reward = (&self.spec, self.class_weights);
+            decision.adjusted_answer(confidence, estimate.time_seconds, reward, adjustment)
+        };
+        let time_quantiles = decision.times.as_ref().map(|times| {
+            let (shortest, longest) = TIME_RANGE_SECONDS;
+            times.kept_quantiles(estimate.time_seconds.max(shortest).min(longest))
+        });
+        let raw_probability = estimate.probability;
+        Opinion { answer, basis: Some(Basis { raw_probability, calibrated, time_quantiles }) }
+    }
+
     /// The calibrated probability of an estimate.
     pub fn calibrated(&self, estimate: Estimate) -> f64 {
         if estimate.fallback {
@@ -136,6 +158,12 @@ impl Predictor {
 impl Model for Predictor {
     fn predict(&self, conversations: &[Conversation]) -> Vec<Answer> {
         self.estimate(conversations).into_iter().map(|estimate| self.decide(estimate)).collect()
+    }
+
+    fn explain(&self, conversations: &[Conversation]) -> Vec<Opinion> {
+        let none = Adjustment::default();
+        let estimates = self.estimate(conversations).into_iter();
+        estimates.map(|estimate| self.decide_adjusted(estimate, &none)).collect()
     }
 }
 
@@ -187,6 +215,42 @@ mod tests {
         // 50 s earns (1 + 14/15) / 3 of the time's reward: 0.35 * (0.20625 + 0.29) is less than
         // 0.65 * 0.34375.
         assert!(!answer.converted);
+    }
+
+    /// Without an adjustment, the same answer; with one, by hand.
+    #[test]
+    fn adjusted_answers_by_hand() {
+        use crate::model::adjustment::Recalibration;
+
+        let mut predictor = predictor(None);
+        let times: Vec<(f64, f64)> =
+            (0..41).map(|row| (100.0, 99.0 + f64::from(row) * 0.05)).collect();
+        predictor.decision = Decision::fit(Rule::Threshold(0.5), &times, 0.5);
+        let estimate = Estimate { probability: 0.55, time_seconds: 100.0, fallback: false };
+        let opinion = predictor.decide_adjusted(estimate, &Adjustment::default());
+        assert_eq!(opinion.answer, predictor.decide(estimate));
+        assert!((opinion.answer.time_seconds - 100.0).abs() < 1e-9);
+        let basis = opinion.basis.unwrap();
+        assert_eq!((basis.raw_probability, basis.calibrated), (0.55, 0.55));
+        // The errors lie evenly from -1 to 1 s: the 5th percentile is -0.9.
+        let quantiles = basis.time_quantiles.unwrap();
+        assert!((quantiles[0] - 99.1).abs() < 1e-9 && (quantiles[18] - 100.9).abs() < 1e-9);
+
+        let later = Adjustment { time_quantile_shift: 0.25, ..Adjustment::default() };
+        let answer = predictor.decide_adjusted(estimate, &later).answer;
+        assert!((answer.time_seconds - 100.5).abs() < 1e-9, "{answer:?}");
+        let stricter = Adjustment { threshold_offset: 0.06, ..Adjustment::default() };
+        let answer = predictor.decide_adjusted(estimate, &stricter).answer;
+        assert_eq!((answer.converted, answer.confidence), (false, 0.55));
+        // Ten more rows of which none converted: 10 * 0.55 / 20.
+        let mut learned = Recalibration::new("a", 10, 10.0);
+        (0..10).for_each(|_| learned.observe(0.55, false));
+        let learned = Adjustment { recalibration: Some(learned), ..Adjustment::default() };
+        let answer = predictor.decide_adjusted(estimate, &learned).answer;
+        assert!(!answer.converted && (answer.confidence - 0.275).abs() < 1e-12);
+        let fallback = Estimate { fallback: true, ..estimate };
+        let opinion = predictor.decide_adjusted(fallback, &learned);
+        assert_eq!(opinion.answer, predictor.decide(fallback));
     }
 
     #[test]

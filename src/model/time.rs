@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::opinion::{TIME_LEVELS, TimeQuantiles};
 use crate::subnet::reward::TIME_WINDOW_SECONDS;
 
 /// Fewer held-out conversions say too little about how times are spread.
@@ -78,6 +79,27 @@ impl TimeDistribution {
         let (low, high) = (self.quantiles[step], self.quantiles[step + 1]);
         let error = low + (high - low) * (place - step as f64);
         (predicted_seconds + error * self.spread(predicted_seconds)).max(SHORTEST_SECONDS)
+    }
+
+    /// The level in 0..=1 at which a time lies around a predicted one: what [`Self::quantile`] leads
+    /// back from. Where several levels have the same time, the middle of them.
+    pub fn level(&self, time_seconds: f64, predicted_seconds: f64) -> f64 {
+        let error = (time_seconds - predicted_seconds) / self.spread(predicted_seconds);
+        let below = self.quantiles.partition_point(|quantile| *quantile < error);
+        let upto = self.quantiles.partition_point(|quantile| *quantile <= error);
+        if upto > below {
+            return f64::midpoint(below as f64, (upto - 1) as f64) / STEPS as f64;
+        }
+        if below == 0 || below > STEPS {
+            return if below == 0 { 0.0 } else { 1.0 };
+        }
+        let (low, high) = (self.quantiles[below - 1], self.quantiles[below]);
+        (below as f64 - 1.0 + (error - low) / (high - low)) / STEPS as f64
+    }
+
+    /// The quantiles that are kept with an answer, in seconds.
+    pub fn kept_quantiles(&self, predicted_seconds: f64) -> TimeQuantiles {
+        TIME_LEVELS.map(|level| self.quantile(level, predicted_seconds))
     }
 
     /// The time that is expected to earn the most, in seconds, and the mean of the reward's kernel

@@ -23,7 +23,6 @@ use uuid::Uuid;
 use crate::subnet::synapse::SYNAPSE_NAME;
 
 use super::access::Access;
-use super::clock::Clock;
 use super::config::ServeConfig;
 use super::gate::{Gate, Pass, Priority, Turned};
 use super::headers::RequestHeaders;
@@ -37,6 +36,7 @@ use super::request::{RequestTask, Trail, Work};
 use super::respond::Identity;
 use super::verify::Verifier;
 use super::worker::{ModelHandle, ModelLimits, ModelThread};
+use crate::clock::Clock;
 
 /// How much of the body of a refused request is read and thrown away, and for how long. A
 /// connection that is closed with unread bytes is reset, and the client may never see why.

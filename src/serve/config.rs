@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::chain::Keypair;
 
 use super::access::Access;
-use super::clock::{Clock, SystemClock};
 use super::limits::{ConnectionLimits, Rate};
 use super::listener::ConnectionTimes;
 use super::monitor::Monitor;
 use super::nonces::Nonces;
+use crate::clock::{Clock, SystemClock};
 
 /// How an axon is set up.
 pub struct ServeConfig {

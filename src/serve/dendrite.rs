@@ -21,10 +21,10 @@ use crate::subnet::synapse::{
     ConversionSynapse, EMPTY_BODY_HASH, SYNAPSE_NAME, SynapseError, Terminal, request_body,
 };
 
-use super::clock::{Clock, SystemClock};
 use super::headers::{AXON_PREFIX, DENDRITE_PREFIX};
 use super::respond::PROTOCOL_VERSION;
 use super::verify::{request_text, response_text};
+use crate::clock::{Clock, SystemClock};
 
 /// The base64 of `{}`, which stands for each required object in the headers.
 const EMPTY_OBJECT: &str = "e30=";

@@ -7,7 +7,6 @@
 
 pub mod access;
 pub mod admin;
-pub mod clock;
 pub mod dendrite;
 pub mod gate;
 pub mod headers;

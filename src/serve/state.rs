@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::AxonView;
-use super::clock::Clock;
 use super::nonces::{NonceLimits, Nonces};
 use crate::causes::with_causes;
+use crate::clock::Clock;
 use crate::files;
 
 /// How often it is looked whether something must be saved at once.

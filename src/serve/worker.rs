@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::models::{Answered, Asking, Lineup, Registry};
 use crate::features::Conversation;
+use crate::model::opinion::Basis;
 use crate::subnet::synapse::Prediction;
 
 pub use super::models::ModelFailure;
@@ -67,8 +68,12 @@ impl Default for ModelLimits {
 pub struct Reply {
     /// The answer.
     pub prediction: Prediction,
+    /// What it rests on, where the model can say so.
+    pub basis: Option<Basis>,
     /// The name of the model that gave it.
     pub model: Arc<str>,
+    /// The name of the checkpoint that the model is of; empty without one.
+    pub checkpoint: Arc<str>,
     /// How long the conversation lay in the queue.
     pub waited: Duration,
     /// How long its batch took.
@@ -400,9 +405,11 @@ impl Shared {
         let (computed, batch_size) = (asked.elapsed(), conversations.len());
         for (job, answer) in batch.drain(..).zip(answers) {
             let waited = started.saturating_duration_since(job.came);
-            let reply = |Answered { prediction, model }| Reply {
+            let reply = |Answered { prediction, basis, model }| Reply {
                 prediction,
+                basis,
                 model,
+                checkpoint: lineup.checkpoint_name(),
                 waited,
                 computed,
                 batch: batch_size,

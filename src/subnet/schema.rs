@@ -8,6 +8,8 @@ pub const FEATURE_COUNT: usize = 40;
 
 /// The column that names a conversation.
 pub const SESSION_ID: Column = Column { name: "session_id", camel: "sessionId" };
+/// The column of the name under which the data API publishes the truth later.
+pub const TEST_PK: Column = Column { name: "test_pk", camel: "testPk" };
 /// The label of the class: 0 or 1.
 pub const LABEL_CONVERTED: Column =
     Column { name: "conversion_happened", camel: "conversionHappened" };
@@ -210,7 +212,7 @@ mod tests {
 
     #[test]
     fn spellings_agree_and_are_unique() {
-        for column in LABELS.iter().chain([&SESSION_ID]) {
+        for column in LABELS.iter().chain([&SESSION_ID, &TEST_PK]) {
             assert_eq!(column.camel, camel_case(column.name));
         }
         for (index, feature) in FEATURES.iter().enumerate() {

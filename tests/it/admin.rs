@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use convminer::serve::admin::{Admin, AdminHandle, spawn};
-use convminer::serve::clock::SystemClock;
+use convminer::clock::SystemClock;
 use convminer::serve::models::ModelStatistics;
 use convminer::serve::monitor::{Finished, Given, Monitor, Outcome, Phases, Snapshot};
 use serde_json::{Value, json};

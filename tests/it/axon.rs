@@ -17,7 +17,7 @@ use convminer::chain::{Keypair, Metagraph};
 use convminer::features::Conversation;
 use convminer::model::Model;
 use convminer::serve::access::Access;
-use convminer::serve::clock::Clock;
+use convminer::clock::Clock;
 use convminer::serve::dendrite::{AskError, Dendrite, Target};
 use convminer::serve::live::Live;
 use convminer::serve::models::Registry;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::cli::common;
 use crate::load::{Candidate, Question};
 use crate::model::device::DeviceChoice;
-use crate::serve::models::{NAMES, Registry, Source};
+use crate::serve::models::{LoadOptions, NAMES, Registry, Source};
 
 /// What each model of each checkpoint answers, in the order in which a server prefers them. Which
 /// of them answers is the server's choice: one may be ill, or know little of such conversations.
@@ -19,7 +19,11 @@ pub(super) fn candidates(
     let mut candidates = Vec::new();
     for path in checkpoints {
         for name in NAMES {
-            let models = Registry::load(Source::Folder(path.clone()), device.clone(), Some(name))?;
+            let models = Registry::load(
+                Source::Folder(path.clone()),
+                device.clone(),
+                LoadOptions { pin: Some(name.to_owned()), ..LoadOptions::default() },
+            )?;
             let title = format!("{} {name}", path.display());
             let candidate = candidate(title.clone(), &models, name, questions)
                 .with_context(|| format!("`{title}` does not answer"))?;

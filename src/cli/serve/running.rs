@@ -14,14 +14,14 @@ use super::{AdminListen, DEFAULT_ADMIN, ServeArgs};
 use crate::chain::Keypair;
 use crate::cli::common::{self, CHECKPOINTS};
 use crate::cli::printer::Printer;
+use crate::clock::{Clock, SystemClock};
 use crate::model::checkpoint::{self, CheckpointError};
 use crate::model::device::DeviceChoice;
 use crate::serve::access::Access;
 use crate::serve::admin::{self, Admin, AdminHandle};
-use crate::serve::clock::{Clock, SystemClock};
 use crate::serve::limits::ConnectionLimits;
 use crate::serve::live::{Refresh, Watch};
-use crate::serve::models::{Registry, Source};
+use crate::serve::models::{LoadOptions, Registry, Source};
 use crate::serve::monitor::{Monitor, Snapshot};
 use crate::serve::nonces::{NonceLimits, Nonces};
 use crate::serve::state::NonceFile;
@@ -109,8 +109,15 @@ fn load_models(args: &ServeArgs, printer: &Printer) -> anyhow::Result<Arc<Regist
         }
     };
     let device = common::open(DeviceChoice::Auto)?;
-    let models =
-        Registry::load_faulty(source, device, args.model.as_deref(), args.fault_panic_every)?;
+    let models = Registry::load(
+        source,
+        device,
+        LoadOptions {
+            pin: args.model.clone(),
+            panic_every: args.fault_panic_every,
+            ..LoadOptions::default()
+        },
+    )?;
     for warning in models.warnings() {
         printer.warn(warning);
     }

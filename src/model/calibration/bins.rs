@@ -85,7 +85,8 @@ impl Bins {
         (bin.converted + PRIOR_ROWS * raw) / (bin.rows + PRIOR_ROWS)
     }
 
-    pub(super) fn is_valid(&self) -> bool {
+    /// Whether the numbers can be computed with.
+    pub fn is_valid(&self) -> bool {
         let can_be =
             |bin: &Bin| bin.rows.is_finite() && bin.converted >= 0.0 && bin.converted <= bin.rows;
         !self.bins.is_empty()

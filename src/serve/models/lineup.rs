@@ -37,6 +37,10 @@ pub(in crate::serve) struct Lineup {
     pub(super) pin: Option<String>,
     /// The folder that they come from.
     pub(super) checkpoint: Option<PathBuf>,
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// Which calibration of which checkpoint the ensemble has; empty without one.
+    pub(super) calibration: Arc<str>,
     /// What could not be used.
     pub(super) warnings: Vec<String>,
     pub(super) now: Now,
@@ -63,6 +67,8 @@ impl Lineup {
             validation: None,
             pin: None,
             checkpoint: None,
+            name: "".into(),
+            calibration: "".into(),
             warnings: Vec::new(),
             now: Arc::new(Instant::now),
         }
@@ -79,6 +85,11 @@ impl Lineup {
             }
         }
         self.now = Arc::clone(&previous.now);
+    }
+
+    /// The name of the checkpoint; empty without one.
+    pub(in crate::serve) fn checkpoint_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(super) fn checkpoint(&self) -> Option<&Path> {

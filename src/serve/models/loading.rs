@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use sha2::{Digest, Sha256};
 
 use super::error::ModelsError;
 use super::lineup::Lineup;
@@ -14,6 +15,8 @@ use super::registry::Registry;
 use super::samples;
 use crate::causes::with_causes;
 use crate::model::Predictor;
+use crate::model::adjustment::Adjusting;
+use crate::model::calibration::Calibration;
 use crate::model::checkpoint::{self, CheckpointError, LATEST, Salvage};
 use crate::model::constant::Constant;
 
@@ -31,9 +34,19 @@ pub enum Source {
     },
 }
 
+/// How models are loaded. The default prefers none, breaks none and adjusts nothing.
+#[derive(Debug, Default)]
+pub struct LoadOptions {
+    /// The model that is preferred whatever is known of it.
+    pub pin: Option<String>,
+    /// The ensemble panics at every so many conversations: to see what happens then.
+    pub panic_every: Option<NonZeroU64>,
+    /// What is changed in the ensemble's answers while it runs.
+    pub adjusting: Arc<Adjusting>,
+}
+
 impl Registry {
-    /// Loads the models of a checkpoint, to be followed by [`Registry::watch`]. A model that was named
-    /// by `pin` is preferred whatever is known of it.
+    /// Loads the models of a checkpoint, to be followed by [`Registry::watch`].
     ///
     /// What is damaged is told by [`Registry::warnings`], and the models that do not need it answer:
     /// at the worst the constant. Later, a new checkpoint is taken up only if all of it can be used.
@@ -44,35 +57,19 @@ impl Registry {
     pub fn load(
         source: Source,
         device: Device,
-        pin: Option<&str>,
+        LoadOptions { pin, panic_every, adjusting }: LoadOptions,
     ) -> Result<Registry, ModelsError> {
-        Registry::load_faulty(source, device, pin, None)
-    }
-
-    /// As [`Registry::load`], with an ensemble that panics at every so many conversations: to see what
-    /// happens then.
-    ///
-    /// # Errors
-    ///
-    /// As [`Registry::load`].
-    pub fn load_faulty(
-        source: Source,
-        device: Device,
-        pin: Option<&str>,
-        panic_every: Option<NonZeroU64>,
-    ) -> Result<Registry, ModelsError> {
-        if let Some(name) = pin.filter(|name| !NAMES.contains(name)) {
+        if let Some(name) = pin.as_ref().filter(|name| !NAMES.contains(&name.as_str())) {
             let known = NAMES.map(str::to_owned).into();
-            return Err(ModelsError::UnknownModel { name: name.to_owned(), known });
+            return Err(ModelsError::UnknownModel { name: name.clone(), known });
         }
-        let pin = pin.map(str::to_owned);
         let watched = source.clone();
         Registry::following(
             move || watched.files(),
             move |previous| {
                 let mut lineup = match previous {
-                    None => start(&source, &device)?,
-                    Some(previous) => renew(&source, &device, previous)?,
+                    None => start(&source, &device, &adjusting)?,
+                    Some(previous) => renew(&source, &device, previous, &adjusting)?,
                 };
                 if let Some(every) = panic_every {
                     lineup.spoil(ENSEMBLE, every);
@@ -103,18 +100,22 @@ impl Source {
 }
 
 /// What can be used to begin with.
-fn start(source: &Source, device: &Device) -> Result<Lineup, ModelsError> {
+fn start(
+    source: &Source,
+    device: &Device,
+    adjusting: &Arc<Adjusting>,
+) -> Result<Lineup, ModelsError> {
     let (root, otherwise) = match source {
-        Source::Folder(path) => return Ok(usable(path, device)?),
+        Source::Folder(path) => return Ok(usable(path, device, adjusting)?),
         Source::Latest { root, otherwise } => (root, otherwise),
     };
-    let found = checkpoint::latest(root).and_then(|path| usable(&path, device));
+    let found = checkpoint::latest(root).and_then(|path| usable(&path, device, adjusting));
     let error = match found {
         Ok(lineup) => return Ok(lineup),
         Err(CheckpointError::NoLatest { .. }) if otherwise.is_dir() => None,
         Err(error) => Some(error),
     };
-    let (mut lineup, none) = match usable(otherwise, device) {
+    let (mut lineup, none) = match usable(otherwise, device, adjusting) {
         Ok(lineup) => (lineup, None),
         Err(CheckpointError::NotACheckpoint { .. }) if error.is_some() => (prior(), None),
         Err(error) => (prior(), Some(error)),
@@ -126,7 +127,12 @@ fn start(source: &Source, device: &Device) -> Result<Lineup, ModelsError> {
 }
 
 /// A checkpoint of which all can be used, and whose models answer the sample conversations.
-fn renew(source: &Source, device: &Device, previous: &Lineup) -> Result<Lineup, ModelsError> {
+fn renew(
+    source: &Source,
+    device: &Device,
+    previous: &Lineup,
+    adjusting: &Arc<Adjusting>,
+) -> Result<Lineup, ModelsError> {
     let path = match source {
         Source::Folder(path) => path.clone(),
         Source::Latest { root, otherwise } => match checkpoint::latest(root) {
@@ -143,7 +149,7 @@ fn renew(source: &Source, device: &Device, previous: &Lineup) -> Result<Lineup, 
     if !salvage.damage.is_empty() {
         return Err(salvage.damage.swap_remove(0).into());
     }
-    let (mut lineup, predictor) = lineup(&path, salvage);
+    let (mut lineup, predictor) = lineup(&path, salvage, adjusting);
     let fails = |model: &str, reason| {
         let (checkpoint, model) = (path.clone(), model.to_owned());
         ModelsError::Samples { checkpoint, model, reason }
@@ -159,8 +165,12 @@ fn renew(source: &Source, device: &Device, previous: &Lineup) -> Result<Lineup, 
 }
 
 /// The models of a checkpoint, as far as they can be used, and why the others cannot.
-fn usable(path: &Path, device: &Device) -> Result<Lineup, CheckpointError> {
-    let (mut lineup, _) = lineup(path, checkpoint::salvage(path, device)?);
+fn usable(
+    path: &Path,
+    device: &Device,
+    adjusting: &Arc<Adjusting>,
+) -> Result<Lineup, CheckpointError> {
+    let (mut lineup, _) = lineup(path, checkpoint::salvage(path, device)?, adjusting);
     // This is also the first forward pass, which sets things up: no validator should wait for that.
     let Lineup { members, warnings, .. } = &mut lineup;
     members.retain(|Member { name, model, .. }| {
@@ -179,17 +189,30 @@ fn usable(path: &Path, device: &Device) -> Result<Lineup, CheckpointError> {
 }
 
 /// The models of what can be used of a checkpoint, and what they share.
-fn lineup(path: &Path, salvage: Salvage) -> (Lineup, Option<Arc<Predictor>>) {
+fn lineup(
+    path: &Path,
+    salvage: Salvage,
+    adjusting: &Arc<Adjusting>,
+) -> (Lineup, Option<Arc<Predictor>>) {
     let Salvage { manifest, predictor, has_baseline, damage } = salvage;
     let predictor = predictor.map(Arc::new);
     let file = |name: &str| {
         let hash = manifest.as_ref().and_then(|manifest| manifest.files.get(name));
         hash.cloned().unwrap_or_default()
     };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let calibration: Arc<str> = predictor
+        .as_ref()
+        .map_or_else(String::new, |predictor| calibration_name(&name, &predictor.calibration))
+        .into();
     let mut members = Vec::new();
     if let Some(predictor) = &predictor {
         if predictor.ensemble.is_some() {
-            let model = Arc::new(EnsembleModel(Arc::clone(predictor)));
+            let model = Arc::new(EnsembleModel {
+                predictor: Arc::clone(predictor),
+                calibration: Arc::clone(&calibration),
+                adjusting: Arc::clone(adjusting),
+            });
             let fingerprint = file(checkpoint::WEIGHTS) + &file(checkpoint::SCALER);
             members.push(Member::new(ENSEMBLE, model, fingerprint));
         }
@@ -210,8 +233,17 @@ fn lineup(path: &Path, salvage: Salvage) -> (Lineup, Option<Arc<Predictor>>) {
     let mut lineup = Lineup::new(members);
     lineup.validation = manifest.and_then(|manifest| manifest.coverage);
     lineup.checkpoint = Some(path.to_owned());
+    lineup.name = name.into();
+    lineup.calibration = calibration;
     lineup.warnings = damage.iter().map(|error| with_causes(error)).collect();
     (lineup, predictor)
+}
+
+/// Names a calibration of a checkpoint, so that what was learned about it is not taken to be about
+/// another one.
+fn calibration_name(checkpoint: &str, calibration: &Calibration) -> String {
+    let text = serde_json::to_vec(calibration).unwrap_or_default();
+    format!("{checkpoint}/{}", &hex::encode(Sha256::digest(text))[..16])
 }
 
 /// What answers where there is no checkpoint.

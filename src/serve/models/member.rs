@@ -9,6 +9,7 @@ use super::standing::Standing;
 use super::statistics::{ModelStatistics, Statistics};
 use crate::features::Conversation;
 use crate::model::Model;
+use crate::model::opinion::Basis;
 use crate::subnet::synapse::Prediction;
 
 /// Tells a time that never goes back.
@@ -19,6 +20,8 @@ pub(super) type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub struct Answered {
     /// The answer.
     pub prediction: Prediction,
+    /// What it rests on, where the model can say so.
+    pub basis: Option<Basis>,
     /// The name of the model that gave it.
     pub model: Arc<str>,
 }
@@ -86,9 +89,12 @@ impl Member {
         let started = Instant::now();
         let answers = samples::predict(self.model.as_ref(), conversations)?;
         let took = started.elapsed();
-        let valid = answers.iter().flatten().map(|answer| answer.answer().confidence);
+        let valid = answers.iter().flatten().map(|(answer, _)| answer.answer().confidence);
         self.statistics.answered(valid, took);
-        let named = |prediction| Answered { prediction, model: Arc::clone(&self.name) };
+        let named = |(prediction, basis)| {
+            let model = Arc::clone(&self.name);
+            Answered { prediction, basis, model }
+        };
         Ok(answers.into_iter().map(|answer| answer.map(named)).collect())
     }
 

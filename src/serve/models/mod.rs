@@ -21,7 +21,7 @@ mod statistics;
 
 pub use error::{ModelFailure, ModelsError};
 pub(super) use lineup::{Asking, Lineup};
-pub use loading::Source;
+pub use loading::{LoadOptions, Source};
 pub use member::Answered;
 pub use parts::{BASELINE, CONSTANT, ENSEMBLE, NAMES};
 pub use registry::Registry;

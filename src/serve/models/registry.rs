@@ -72,6 +72,12 @@ impl Registry {
         lineup.checkpoint().map_or_else(|| "no checkpoint".to_owned(), |p| p.display().to_string())
     }
 
+    /// Which calibration of which checkpoint the ensemble in use has: what a
+    /// [`Recalibration`](crate::model::adjustment::Recalibration) is of. Empty without one.
+    pub fn calibration(&self) -> Arc<str> {
+        Arc::clone(&self.current().calibration)
+    }
+
     /// What could not be used when the models were loaded, each a line.
     pub fn warnings(&self) -> Vec<String> {
         self.current().warnings.clone()

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use super::error::ModelFailure;
 use crate::features::Conversation;
-use crate::model::{Model, Predictor};
+use crate::model::opinion::Basis;
+use crate::model::{Model, Opinion, Predictor};
 use crate::subnet::challenge::{Challenge, NoisyRates};
 use crate::subnet::synapse::Prediction;
 
@@ -40,20 +41,24 @@ pub(super) fn conversations() -> &'static [Conversation] {
     })
 }
 
+/// A valid answer and what it rests on.
+pub(super) type Explained = (Prediction, Option<Basis>);
+
 /// One result a conversation, or a failure of the whole call.
 pub(super) fn predict(
     model: &dyn Model,
     conversations: &[Conversation],
-) -> Result<Vec<Result<Prediction, ModelFailure>>, ModelFailure> {
+) -> Result<Vec<Result<Explained, ModelFailure>>, ModelFailure> {
     // A model has no state that an unwound call could leave half-written for the next one to see:
     // `predict` takes `&self`, and a poisoned lock in it panics again, which is caught again.
-    let answers = catch_unwind(AssertUnwindSafe(|| model.predict(conversations)))
+    let answers = catch_unwind(AssertUnwindSafe(|| model.explain(conversations)))
         .map_err(|panic| ModelFailure::Panicked(panic_message(panic.as_ref())))?;
     if answers.len() != conversations.len() {
         let (asked, given) = (conversations.len(), answers.len());
         return Err(ModelFailure::Count { asked, given });
     }
-    Ok(answers.into_iter().map(|answer| Ok(Prediction::new(answer)?)).collect())
+    let explained = |Opinion { answer, basis }| Ok((Prediction::new(answer)?, basis));
+    Ok(answers.into_iter().map(explained).collect())
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -18,8 +18,8 @@ mod window;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
 use super::models::ModelStatistics;
+use crate::clock::Clock;
 use errors::RecentErrors;
 use metrics::Metrics;
 use tally::{Sample, Tally, seconds};

@@ -1,7 +1,7 @@
 //! The last minute, hour and day: rings of slots that time moves through.
 
-use super::super::clock::Clock;
 use super::tally::{Sample, Tally};
+use crate::clock::Clock;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

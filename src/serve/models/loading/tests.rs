@@ -53,7 +53,11 @@ fn saved(path: &Path) -> Predictor {
 }
 
 fn load(path: &Path) -> Result<Registry, ModelsError> {
-    Registry::load(Source::Folder(path.to_owned()), Device::flex(), None)
+    Registry::load(Source::Folder(path.to_owned()), Device::flex(), LoadOptions::default())
+}
+
+fn pinned_to(name: &str) -> LoadOptions {
+    LoadOptions { pin: Some(name.to_owned()), ..LoadOptions::default() }
 }
 
 fn source(root: &Path) -> Source {
@@ -94,12 +98,13 @@ fn a_whole_checkpoint_has_three_models() {
     }
     for (pin, confidence) in [(BASELINE, 0.35), (CONSTANT, 0.35)] {
         let source = Source::Folder(path.clone());
-        let pinned = Registry::load(source, Device::flex(), Some(pin)).unwrap();
+        let pinned = Registry::load(source, Device::flex(), pinned_to(pin)).unwrap();
         let (found, name) = answer(&pinned);
         assert!((found - confidence).abs() < 1e-6);
         assert_eq!((name.as_str(), names(&pinned)[0].as_str()), (pin, pin));
     }
-    let error = Registry::load(Source::Folder(path), Device::flex(), Some("best")).unwrap_err();
+    let error =
+        Registry::load(Source::Folder(path), Device::flex(), pinned_to("best")).unwrap_err();
     let expected =
         "expected the name of a model, one of ensemble, baseline, constant, but found `best`";
     assert_eq!(error.to_string(), expected);
@@ -151,7 +156,8 @@ fn a_folder_that_is_no_checkpoint_is_an_error_if_it_was_named() {
 #[test]
 fn without_any_checkpoint_the_constant_answers_until_there_is_one() {
     let root = tempfile::tempdir().unwrap();
-    let registry = Registry::load(source(root.path()), Device::flex(), None).unwrap();
+    let registry =
+        Registry::load(source(root.path()), Device::flex(), LoadOptions::default()).unwrap();
     assert_eq!(answer(&registry), (0.05, CONSTANT.to_owned()));
     assert!(registry.warnings().join("").contains("so the constant answers"));
     assert_eq!(registry.refresh(), Refresh::Unchanged);
@@ -174,7 +180,8 @@ fn a_latest_that_names_nothing_leaves_the_default() {
         if let Some(latest) = latest {
             fs::write(root.path().join(LATEST), latest).unwrap();
         }
-        let registry = Registry::load(source(root.path()), Device::flex(), None).unwrap();
+        let registry =
+            Registry::load(source(root.path()), Device::flex(), LoadOptions::default()).unwrap();
         assert_eq!(answer(&registry).1, ENSEMBLE);
         assert!(registry.checkpoint().ends_with("default"));
         assert_eq!(registry.warnings().len(), usize::from(latest.is_some()));
@@ -187,7 +194,8 @@ fn a_new_checkpoint_with_any_damage_is_refused() {
     let old = root.path().join("old");
     saved(&old);
     checkpoint::set_latest(&old).unwrap();
-    let registry = Registry::load(source(root.path()), Device::flex(), None).unwrap();
+    let registry =
+        Registry::load(source(root.path()), Device::flex(), LoadOptions::default()).unwrap();
     let before = answer(&registry);
     for damaged in FILES.into_iter().chain(["manifest.json"]) {
         let new = root.path().join(format!("without-{damaged}"));
@@ -222,7 +230,8 @@ fn networks_that_say_the_same_of_all_are_refused() {
     let (old, new) = (root.path().join("old"), root.path().join("new"));
     saved(&old);
     checkpoint::set_latest(&old).unwrap();
-    let registry = Registry::load(source(root.path()), Device::flex(), None).unwrap();
+    let registry =
+        Registry::load(source(root.path()), Device::flex(), LoadOptions::default()).unwrap();
     // It never saw an input vary, so it lets none through.
     let mut blind = predictor(Combination::Probabilities);
     blind.scaler = Scaler::fit(&[]);
@@ -242,7 +251,8 @@ async fn a_switch_loses_no_request() {
     let possible: Vec<f64> = paths.iter().map(|path| answer(&load(path).unwrap()).0).collect();
     assert_ne!(possible[0], possible[1]);
     checkpoint::set_latest(&paths[0]).unwrap();
-    let registry = Registry::load(source(root.path()), Device::flex(), None).unwrap();
+    let registry =
+        Registry::load(source(root.path()), Device::flex(), LoadOptions::default()).unwrap();
     let registry = Arc::new(registry);
     let thread = ModelThread::start(Arc::clone(&registry), ModelLimits::default()).unwrap();
     let done = Arc::new(AtomicBool::new(false));

@@ -1,29 +1,62 @@
-//! The time of day, for names and manifests.
+//! The time of day: injected, so that tests can set it, and as people write it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Tells the time of day.
+pub trait Clock: std::fmt::Debug + Send + Sync {
+    /// Nanoseconds since the epoch, as nonces count.
+    fn now_ns(&self) -> u64;
+}
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> u64 {
+        // A clock before 1970 makes every nonce look like one of the future, which refuses all.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 /// A moment in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
+pub struct Moment {
     /// Seconds since 1970, without leap seconds.
     seconds: u64,
 }
 
+/// Nanoseconds of a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// Nanoseconds of a day.
+pub const DAY_NS: u64 = 86_400 * SECOND_NS;
+
 impl Moment {
     /// Now. A clock before 1970 counts as 1970.
-    pub(super) fn now() -> Moment {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        Moment { seconds }
+    pub fn now() -> Moment {
+        Moment::of_ns(SystemClock.now_ns())
+    }
+
+    /// So many nanoseconds after 1970 began.
+    pub fn of_ns(ns: u64) -> Moment {
+        Moment { seconds: ns / SECOND_NS }
+    }
+
+    /// The day: `2026-11-22`.
+    pub fn date(self) -> String {
+        let ((year, month, day), _) = self.parts();
+        format!("{year:04}-{month:02}-{day:02}")
     }
 
     /// As in RFC 3339: `2026-11-22T05:30:00Z`.
-    pub(super) fn rfc3339(self) -> String {
+    pub fn rfc3339(self) -> String {
         let ((year, month, day), (hour, minute, second)) = self.parts();
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 
     /// For file names: `20261122-053000`.
-    pub(super) fn compact(self) -> String {
+    pub fn compact(self) -> String {
         let ((year, month, day), (hour, minute, second)) = self.parts();
         format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
     }
@@ -65,6 +98,8 @@ mod tests {
         ] {
             assert_eq!(Moment { seconds }.rfc3339(), expected);
         }
-        assert_eq!(Moment { seconds: 1_795_325_400 }.compact(), "20261122-053000");
+        let moment = Moment::of_ns(1_795_325_400 * SECOND_NS + 999_999_999);
+        assert_eq!(moment.compact(), "20261122-053000");
+        assert_eq!(moment.date(), "2026-11-22");
     }
 }

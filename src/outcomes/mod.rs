@@ -1,0 +1,31 @@
+//! What really happened: the truth of conversations, as far as it is known, by their names.
+
+use serde::{Deserialize, Serialize};
+
+use crate::subnet::reward::{NOT_CONVERTED, Truth};
+
+/// What really happened to one conversation: a line of the outcomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The conversation's name: its `test_pk`, or else its `session_id`.
+    pub id: String,
+    /// Whether it converted.
+    pub converted: bool,
+    /// After how many seconds; absent where that is not known, and for those that did not convert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_seconds: Option<f64>,
+    /// When it was written down, in nanoseconds since 1970.
+    pub known_ns: u64,
+    /// Where it comes from: the name of a file, or `api`.
+    pub source: String,
+}
+
+impl Outcome {
+    /// The truth that a reward is computed with. Where it converted after nobody knows how long, the
+    /// time is NaN: no answer earns anything for its time then, and no model learns it.
+    pub fn truth(&self) -> Truth {
+        let unknown = if self.converted { f64::NAN } else { NOT_CONVERTED };
+        let time_seconds = self.time_seconds.filter(|_| self.converted).unwrap_or(unknown);
+        Truth { converted: self.converted, time_seconds }
+    }
+}
