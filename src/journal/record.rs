@@ -67,6 +67,24 @@ pub enum Sampled {
     Margin,
 }
 
+impl Sampled {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Sampled::All => "all",
+            Sampled::Low => "low",
+            Sampled::High => "high",
+            Sampled::Margin => "margin",
+        }
+    }
+
+    /// The reason that is written so.
+    pub(super) fn parse(text: &str) -> Option<Sampled> {
+        let all = [Sampled::All, Sampled::Low, Sampled::High, Sampled::Margin];
+        all.into_iter().find(|sampled| sampled.as_str() == text)
+    }
+}
+
 /// An answer as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RecordedAnswer {
@@ -178,6 +196,16 @@ mod tests {
         assert_eq!(read.shadow, record.shadow);
         assert!(read.features.values[39].is_nan());
         assert_eq!(read.id(), Some("b"));
+    }
+
+    #[test]
+    fn reasons_have_one_spelling() {
+        for sampled in [Sampled::All, Sampled::Low, Sampled::High, Sampled::Margin] {
+            let json = serde_json::to_value(sampled).unwrap();
+            assert_eq!(json, sampled.as_str());
+            assert_eq!(Sampled::parse(sampled.as_str()), Some(sampled));
+        }
+        assert_eq!(Sampled::parse("none"), None);
     }
 
     #[test]
