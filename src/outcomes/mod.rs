@@ -1,8 +1,22 @@
 //! What really happened: the truth of conversations, as far as it is known, by their names.
+//!
+//! The store is a folder of `*.jsonl` files, a line an [`Outcome`], to which is only ever added:
+//! [`append`] writes what is not known yet, and [`OutcomeSet`] is what all lines together say.
+
+pub mod api;
+mod error;
+mod import;
+mod set;
+mod store;
 
 use serde::{Deserialize, Serialize};
 
 use crate::subnet::reward::{NOT_CONVERTED, Truth};
+
+pub use error::OutcomesError;
+pub use import::{Imported, Refused, import};
+pub use set::{Contradiction, OutcomeSet, Unreadable};
+pub use store::{Appended, append};
 
 /// What really happened to one conversation: a line of the outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,5 +41,13 @@ impl Outcome {
         let unknown = if self.converted { f64::NAN } else { NOT_CONVERTED };
         let time_seconds = self.time_seconds.filter(|_| self.converted).unwrap_or(unknown);
         Truth { converted: self.converted, time_seconds }
+    }
+
+    /// The same without a time that means nothing: of a conversation that did not convert, or one
+    /// that is no length of time.
+    fn cleaned(mut self) -> Outcome {
+        let means = |time: &f64| self.converted && time.is_finite() && *time > 0.0;
+        self.time_seconds = self.time_seconds.filter(means);
+        self
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Cell<'a> {
 
 impl Cell<'_> {
     /// The number, none where there is none, or what is there instead.
-    fn number(self) -> Result<Option<f64>, String> {
+    pub(super) fn number(self) -> Result<Option<f64>, String> {
         match self {
             Cell::Missing => Ok(None),
             Cell::Number(number) => Ok(Some(number)),

@@ -10,6 +10,7 @@ mod columns;
 mod csv;
 mod error;
 mod frame;
+mod labels;
 mod ndjson;
 mod parquet;
 mod write;
@@ -23,6 +24,7 @@ use crate::subnet::reward::Truth;
 use builder::Builder;
 
 pub use error::{TableError, Unreadable, Warning};
+pub use labels::{BadRow, LabelRow, read_labels};
 pub use write::ExampleWriter;
 
 /// The formats that tables come in.
