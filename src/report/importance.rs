@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::statistics::{Interval, Mean};
 use super::{SEED, Subject, earned};
 use crate::features::Conversation;
-use crate::model::Model as _;
+use crate::model::{Model as _, Predictor};
+use crate::subnet::reward::{RewardSpec, Truth};
 use crate::subnet::schema::{FEATURE_COUNT, FEATURES};
 
 /// Rows at most: enough to see what matters within seconds.
@@ -40,18 +41,29 @@ pub struct Permuted {
 
 impl Importance {
     pub(super) fn of(subject: Subject<'_>) -> Importance {
+        let Subject { predictor, rows, spec, .. } = subject;
+        Importance::of_rows(predictor, rows.conversations, rows.truths, spec)
+    }
+
+    /// The importance of every feature to a miner on these rows, of which there is at least one.
+    pub(crate) fn of_rows(
+        predictor: &Predictor,
+        conversations: &[Conversation],
+        truths: &[Truth],
+        spec: &RewardSpec,
+    ) -> Importance {
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
-        let mut picked: Vec<usize> = (0..subject.rows.conversations.len()).collect();
+        let mut picked: Vec<usize> = (0..conversations.len()).collect();
         picked.shuffle(&mut random);
         picked.truncate(MOST_ROWS);
         picked.sort_unstable();
         let conversations: Vec<Conversation> =
-            picked.iter().map(|row| subject.rows.conversations[*row].clone()).collect();
+            picked.iter().map(|row| conversations[*row].clone()).collect();
         let rewards = |conversations: &[Conversation]| -> Vec<f64> {
-            let answers = subject.predictor.predict(conversations);
-            let truths = picked.iter().map(|row| subject.rows.truths[*row]);
+            let answers = predictor.predict(conversations);
+            let truths = picked.iter().map(|row| truths[*row]);
             let rows = answers.into_iter().zip(truths);
-            rows.map(|(answer, truth)| earned(subject.spec, answer, truth)).collect()
+            rows.map(|(answer, truth)| earned(spec, answer, truth)).collect()
         };
         let unshuffled = rewards(&conversations);
         let mut features: Vec<Permuted> = (0..FEATURE_COUNT)

@@ -6,14 +6,14 @@
 //! `statistics` has what they share.
 
 mod curves;
-mod importance;
+pub(crate) mod importance;
 mod learning;
 pub mod page;
 mod reliability;
 mod rewards;
 mod scores;
-mod segments;
-mod statistics;
+pub(crate) mod segments;
+pub(crate) mod statistics;
 mod summary;
 mod times;
 
@@ -180,7 +180,7 @@ fn earned(spec: &RewardSpec, answer: Answer, truth: Truth) -> f64 {
 }
 
 /// The answer of who knows the truth.
-fn truthful(truth: &Truth) -> Answer {
+pub(crate) fn truthful(truth: &Truth) -> Answer {
     Answer {
         converted: truth.converted,
         time_seconds: truth.time_seconds,

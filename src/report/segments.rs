@@ -1,5 +1,7 @@
 //! The reward of parts of the rows.
 
+use std::borrow::Borrow;
+
 use serde::Serialize;
 
 use super::Subject;
@@ -47,7 +49,7 @@ pub struct Segment {
 }
 
 /// For each row, the number of its segment; and the segments' names.
-type Assignment = (Vec<usize>, Vec<String>);
+pub(crate) type Assignment = (Vec<usize>, Vec<String>);
 
 /// All segmentations of a miner's rows.
 pub(super) fn of(subject: Subject<'_>, against: Option<Subject<'_>>) -> Vec<Segmentation> {
@@ -88,22 +90,22 @@ pub(super) fn of(subject: Subject<'_>, against: Option<Subject<'_>>) -> Vec<Segm
     ]
 }
 
-fn by_hour(conversations: &[Conversation]) -> Assignment {
+pub(crate) fn by_hour<C: Borrow<Conversation>>(conversations: &[C]) -> Assignment {
     let blocks = 24 / HOURS;
     let mut names: Vec<String> = (0..blocks)
         .map(|block| format!("{:02}:00 to {:02}:59", block * HOURS, block * HOURS + HOURS - 1))
         .collect();
     names.push("unknown".to_owned());
-    let block = |conversation: &Conversation| {
-        let hour = conversation.values[HOUR];
+    let block = |conversation: &C| {
+        let hour = conversation.borrow().values[HOUR];
         // A NaN is in no range.
         if (0.0..24.0).contains(&hour) { hour as usize / HOURS } else { blocks }
     };
     (conversations.iter().map(block).collect(), names)
 }
 
-fn by_duration(conversations: &[Conversation]) -> Assignment {
-    let duration = |conversation: &Conversation| f64::from(conversation.values[DURATION]);
+pub(crate) fn by_duration<C: Borrow<Conversation>>(conversations: &[C]) -> Assignment {
+    let duration = |conversation: &C| f64::from(conversation.borrow().values[DURATION]);
     let mut known: Vec<f64> =
         conversations.iter().map(duration).filter(|seconds| !seconds.is_nan()).collect();
     known.sort_by(f64::total_cmp);
@@ -121,7 +123,7 @@ fn by_duration(conversations: &[Conversation]) -> Assignment {
         })
         .collect();
     names.push("unknown".to_owned());
-    let segment = |conversation: &Conversation| {
+    let segment = |conversation: &C| {
         let seconds = duration(conversation);
         if seconds.is_nan() {
             borders.len() + 1
@@ -132,9 +134,9 @@ fn by_duration(conversations: &[Conversation]) -> Assignment {
     (conversations.iter().map(segment).collect(), names)
 }
 
-fn by_emptiness(conversations: &[Conversation]) -> Assignment {
+pub(crate) fn by_emptiness<C: Borrow<Conversation>>(conversations: &[C]) -> Assignment {
     let names = ["none", "unknown", "some"].map(str::to_owned).to_vec();
-    let segment = |conversation: &Conversation| match conversation.values[MESSAGES] {
+    let segment = |conversation: &C| match conversation.borrow().values[MESSAGES] {
         count if count.is_nan() => 1,
         count if count <= 0.0 => 0,
         _ => 2,
@@ -142,9 +144,9 @@ fn by_emptiness(conversations: &[Conversation]) -> Assignment {
     (conversations.iter().map(segment).collect(), names)
 }
 
-fn by_coverage(conversations: &[Conversation]) -> Assignment {
+pub(crate) fn by_coverage<C: Borrow<Conversation>>(conversations: &[C]) -> Assignment {
     let names = ["all", "90 % to all", "75 % to 90 %", "50 % to 75 %", "less than 50 %"];
-    let segment = |conversation: &Conversation| match conversation.coverage() {
+    let segment = |conversation: &C| match conversation.borrow().coverage() {
         share if share >= 1.0 => 0,
         share if share >= 0.9 => 1,
         share if share >= 0.75 => 2,

@@ -1,12 +1,12 @@
 //! Means with their errors, and the two kinds of interval that the report draws.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Standard errors on either side of a mean that 95 % of the normal distribution lie within.
 const Z95: f64 = 1.959_963_984_540_054;
 
 /// A mean over rows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The mean.
     pub mean: f64,
@@ -15,7 +15,7 @@ pub struct Mean {
 }
 
 /// The bounds of an interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower bound.
     pub low: f64,
@@ -25,7 +25,7 @@ pub struct Interval {
 
 impl Mean {
     /// The mean of at least one value.
-    pub(super) fn of(values: &[f64]) -> Mean {
+    pub(crate) fn of(values: &[f64]) -> Mean {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -36,7 +36,7 @@ impl Mean {
 
     /// How much more the first has than the second, row by row: what both find hard or easy
     /// falls out of the error.
-    pub(super) fn of_difference(left: &[f64], right: &[f64]) -> Mean {
+    pub(crate) fn of_difference(left: &[f64], right: &[f64]) -> Mean {
         assert_eq!(left.len(), right.len(), "a difference has two values a row. This is a bug.");
         let differences: Vec<f64> =
             left.iter().zip(right).map(|(left, right)| left - right).collect();
@@ -44,19 +44,19 @@ impl Mean {
     }
 
     /// The 95 % interval of the normal distribution; without an error, the mean alone.
-    pub(super) fn interval(&self) -> Interval {
+    pub(crate) fn interval(&self) -> Interval {
         let half = Z95 * self.standard_error.unwrap_or(0.0);
         Interval { low: self.mean - half, high: self.mean + half }
     }
 
     /// The mean of the other sign.
-    pub(super) fn negated(self) -> Mean {
+    pub(crate) fn negated(self) -> Mean {
         Mean { mean: -self.mean, ..self }
     }
 }
 
 /// Wilson's 95 % interval of a share; all of 0..=1 where there is nothing to count.
-pub(super) fn share_interval(count: usize, of: usize) -> Interval {
+pub(crate) fn share_interval(count: usize, of: usize) -> Interval {
     if of == 0 {
         return Interval { low: 0.0, high: 1.0 };
     }
@@ -69,7 +69,7 @@ pub(super) fn share_interval(count: usize, of: usize) -> Interval {
 }
 
 /// The quantile of a level in 0..=1, linear between the values; NaN for none.
-pub(super) fn quantile(sorted: &[f64], level: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], level: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = last as f64 * level;
     let (below, above) = (sorted[place as usize], sorted[(place as usize + 1).min(last)]);

@@ -7,30 +7,39 @@ const TICKS: f64 = 6.0;
 
 /// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     /// What it shows, with the unit.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// Where it begins.
-    pub(super) low: f64,
+    pub(crate) low: f64,
     /// Where it ends; above `low`.
-    pub(super) high: f64,
+    pub(crate) high: f64,
     /// Whether only whole numbers are on it.
     whole: bool,
     /// What stands in place of ticks, each one wide.
     names: Vec<String>,
+    /// Ticks in place of round numbers.
+    own_ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// An axis over exactly this range.
-    pub(super) fn new(label: &str, low: f64, high: f64) -> Axis {
+    pub(crate) fn new(label: &str, low: f64, high: f64) -> Axis {
         let sound = low.is_finite() && high.is_finite() && high > low;
         let (low, high) = if sound { (low, high) } else { (0.0, 1.0) };
-        Axis { label: label.to_owned(), low, high, whole: false, names: Vec::new() }
+        Axis {
+            label: label.to_owned(),
+            low,
+            high,
+            whole: false,
+            names: Vec::new(),
+            own_ticks: Vec::new(),
+        }
     }
 
     /// An axis over all of these values, out to the next ticks; those that are no numbers do not
     /// count.
-    pub(super) fn around(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+    pub(crate) fn around(label: &str, values: impl IntoIterator<Item = f64>) -> Axis {
         let values = values.into_iter().filter(|value| value.is_finite());
         let (mut low, mut high) = values
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -54,36 +63,45 @@ impl Axis {
     }
 
     /// The same with ticks at whole numbers only.
-    pub(super) fn whole(self) -> Axis {
+    pub(crate) fn whole(self) -> Axis {
         Axis { whole: true, ..self }
     }
 
     /// The same with a name in the middle of each unit in place of ticks.
-    pub(super) fn with_names(self, names: &[&str]) -> Axis {
+    pub(crate) fn with_names(self, names: &[&str]) -> Axis {
         Axis { names: names.iter().map(|name| (*name).to_owned()).collect(), ..self }
     }
 
+    /// The same with these ticks in place of round numbers.
+    pub(crate) fn with_ticks(self, ticks: impl IntoIterator<Item = (f64, String)>) -> Axis {
+        Axis { own_ticks: ticks.into_iter().collect(), ..self }
+    }
+
     /// A probability or a share.
-    pub(super) fn share(label: &str) -> Axis {
+    pub(crate) fn share(label: &str) -> Axis {
         Axis::new(label, 0.0, 1.0)
     }
 
     /// Where a value lies, 0 at the beginning and 1 at the end; never beyond these.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
     /// Whether a value is within the range, give or take what rounding does.
-    pub(super) fn holds(&self, value: f64) -> bool {
+    pub(crate) fn holds(&self, value: f64) -> bool {
         let slack = 1e-9 * (self.high - self.low);
         value >= self.low - slack && value <= self.high + slack
     }
 
     /// Round values within the range, and how they are written in HTML.
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
+    pub(crate) fn ticks(&self) -> Vec<(f64, String)> {
         if !self.names.is_empty() {
             let names = self.names.iter().enumerate();
             return names.map(|(index, name)| (index as f64 + 0.5, escape(name))).collect();
+        }
+        if !self.own_ticks.is_empty() {
+            let ticks = self.own_ticks.iter().filter(|(value, _)| self.holds(*value));
+            return ticks.map(|(value, label)| (*value, escape(label))).collect();
         }
         let step = step(self.low, self.high);
         let step = if self.whole { step.max(1.0) } else { step };
@@ -163,6 +181,13 @@ mod tests {
         assert_eq!(labels(&Axis::new("", 1.0, 3.0).whole()), ["1", "2", "3"]);
         let named = Axis::new("", 0.0, 2.0).with_names(&["a", "<b"]);
         assert_eq!(named.ticks(), [(0.5, "a".to_owned()), (1.5, "&lt;b".to_owned())]);
+    }
+
+    #[test]
+    fn ticks_of_ones_own() {
+        let ticks = [(0.0, "Monday".to_owned()), (7.0, "<".to_owned()), (9.0, "out".to_owned())];
+        let axis = Axis::new("", 0.0, 8.0).with_ticks(ticks);
+        assert_eq!(axis.ticks(), [(0.0, "Monday".to_owned()), (7.0, "&lt;".to_owned())]);
     }
 
     #[test]

@@ -7,15 +7,23 @@ use super::text::{fixed, or_dash, signed};
 use crate::report::{Mean, Report};
 
 /// A number, what it is, and what to weigh it with.
-struct Card {
-    name: &'static str,
-    value: String,
-    remark: String,
+pub(crate) struct Card {
+    /// What it is.
+    pub(crate) name: &'static str,
+    /// The number, in HTML.
+    pub(crate) value: String,
+    /// What to weigh it with, in HTML.
+    pub(crate) remark: String,
 }
 
 pub(super) fn cards(report: &Report) -> String {
+    grid(rewards(report).into_iter().chain(qualities(report)))
+}
+
+/// Cards side by side.
+pub(crate) fn grid(cards: impl IntoIterator<Item = Card>) -> String {
     let mut html = "<div class=\"cards\">\n".to_owned();
-    for Card { name, value, remark } in rewards(report).into_iter().chain(qualities(report)) {
+    for Card { name, value, remark } in cards {
         let _ = writeln!(
             html,
             "<div class=\"card\"><span class=\"name\">{name}</span>\
@@ -26,7 +34,7 @@ pub(super) fn cards(report: &Report) -> String {
 }
 
 /// A standard error with its sign.
-fn error(mean: Mean) -> String {
+pub(crate) fn error(mean: Mean) -> String {
     mean.standard_error.map_or_else(String::new, |error| format!("\u{b1} {}", fixed(error, 4)))
 }
 

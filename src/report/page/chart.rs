@@ -12,11 +12,11 @@ const SIZE: (f64, f64) = (440.0, 300.0);
 const MARGINS: (f64, f64, f64, f64) = (58.0, 14.0, 12.0, 44.0);
 
 /// How many series are told apart by colour and dash.
-pub(super) const SERIES: usize = 6;
+pub(crate) const SERIES: usize = 6;
 
 /// A chart that is being drawn, from back to front.
 #[derive(Debug, Clone)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     title: String,
     description: String,
     x: Axis,
@@ -26,13 +26,13 @@ pub(super) struct Chart {
 }
 
 /// The class of a series by its number, from 0.
-pub(super) fn series(number: usize) -> String {
+pub(crate) fn series(number: usize) -> String {
     format!("s{}", number % SERIES + 1)
 }
 
 impl Chart {
     /// An empty chart. The description says in words what the picture shows.
-    pub(super) fn new(title: &str, description: &str, x: Axis, y: Axis) -> Chart {
+    pub(crate) fn new(title: &str, description: &str, x: Axis, y: Axis) -> Chart {
         Chart {
             title: title.to_owned(),
             description: description.to_owned(),
@@ -61,14 +61,14 @@ impl Chart {
     }
 
     /// A line through points; those that are no numbers are left out.
-    pub(super) fn line(mut self, class: &str, points: &[(f64, f64)]) -> Chart {
+    pub(crate) fn line(mut self, class: &str, points: &[(f64, f64)]) -> Chart {
         let path = self.path(points.iter().copied());
         let _ = writeln!(self.marks, "<path class=\"line {class}\" d=\"{path}\"/>");
         self
     }
 
     /// The area between a lower and an upper bound, as (x, low, high).
-    pub(super) fn band(mut self, class: &str, bounds: &[(f64, f64, f64)]) -> Chart {
+    pub(crate) fn band(mut self, class: &str, bounds: &[(f64, f64, f64)]) -> Chart {
         let upper = bounds.iter().map(|(x, _, high)| (*x, *high));
         let lower = bounds.iter().rev().map(|(x, low, _)| (*x, *low));
         let path = self.path(upper.chain(lower));
@@ -77,7 +77,7 @@ impl Chart {
     }
 
     /// Bars from the axis up, as (from, to, height).
-    pub(super) fn bars(mut self, class: &str, bars: &[(f64, f64, f64)]) -> Chart {
+    pub(crate) fn bars(mut self, class: &str, bars: &[(f64, f64, f64)]) -> Chart {
         let bottom = self.at_y(self.y.low);
         for (from, to, height) in bars {
             let (left, right, top) = (self.at_x(*from), self.at_x(*to), self.at_y(*height));
@@ -93,7 +93,7 @@ impl Chart {
     }
 
     /// Dots of this radius; those outside of the chart are left out.
-    pub(super) fn dots(mut self, class: &str, radius: f64, points: &[(f64, f64)]) -> Chart {
+    pub(crate) fn dots(mut self, class: &str, radius: f64, points: &[(f64, f64)]) -> Chart {
         for (x, y) in points.iter().filter(|(x, y)| self.x.holds(*x) && self.y.holds(*y)) {
             let (x, y) = (self.at_x(*x), self.at_y(*y));
             let _ = writeln!(
@@ -105,7 +105,7 @@ impl Chart {
     }
 
     /// Upright intervals, as (x, low, high).
-    pub(super) fn whiskers(mut self, class: &str, bounds: &[(f64, f64, f64)]) -> Chart {
+    pub(crate) fn whiskers(mut self, class: &str, bounds: &[(f64, f64, f64)]) -> Chart {
         for (x, low, high) in bounds {
             let path = self.path([(*x, *low), (*x, *high)]);
             let _ = writeln!(self.marks, "<path class=\"whisker {class}\" d=\"{path}\"/>");
@@ -114,7 +114,7 @@ impl Chart {
     }
 
     /// A part of the horizontal axis that is shaded over the whole height.
-    pub(super) fn zone(mut self, from: f64, to: f64) -> Chart {
+    pub(crate) fn zone(mut self, from: f64, to: f64) -> Chart {
         let (left, right) = (self.at_x(from), self.at_x(to));
         let (top, bottom) = (self.at_y(self.y.high), self.at_y(self.y.low));
         let _ = writeln!(
@@ -128,21 +128,21 @@ impl Chart {
     }
 
     /// Thin upright lines over the whole height, where the axis has these values.
-    pub(super) fn borders<const N: usize>(self, values: [f64; N]) -> Chart {
+    pub(crate) fn borders<const N: usize>(self, values: [f64; N]) -> Chart {
         let (low, high) = (self.y.low, self.y.high);
         let inside = values.into_iter().filter(|value| self.x.holds(*value)).collect::<Vec<_>>();
         inside.into_iter().fold(self, |chart, x| chart.reference((x, low), (x, high)))
     }
 
     /// A thin line of reference between two points.
-    pub(super) fn reference(mut self, from: (f64, f64), to: (f64, f64)) -> Chart {
+    pub(crate) fn reference(mut self, from: (f64, f64), to: (f64, f64)) -> Chart {
         let path = self.path([from, to]);
         let _ = writeln!(self.marks, "<path class=\"reference\" d=\"{path}\"/>");
         self
     }
 
     /// Words beside a point, on the side where there is room.
-    pub(super) fn note(mut self, (x, y): (f64, f64), words: &str) -> Chart {
+    pub(crate) fn note(mut self, (x, y): (f64, f64), words: &str) -> Chart {
         let is_right = self.x.place(x) > 0.5;
         let (anchor, aside) = if is_right { ("end", -7.0) } else { ("start", 7.0) };
         let below = if self.y.place(y) > 0.85 { 15.0 } else { -7.0 };
@@ -158,13 +158,13 @@ impl Chart {
 
     /// Explains a class of marks (`line`, `dot`, `bar`, `band`, `zone` or `reference`, with a
     /// series where it has one) below the chart.
-    pub(super) fn key(mut self, class: &str, words: &str) -> Chart {
+    pub(crate) fn key(mut self, class: &str, words: &str) -> Chart {
         self.keys.push((class.to_owned(), words.to_owned()));
         self
     }
 
     /// The chart as a figure with its title, its key and a sentence or two below, which are HTML.
-    pub(super) fn figure(&self, caption: &str) -> String {
+    pub(crate) fn figure(&self, caption: &str) -> String {
         let mut figure = format!("<figure>\n<h3>{}</h3>\n", escape(&self.title));
         figure.push_str(&self.svg());
         figure.push_str("<figcaption>\n");
@@ -233,7 +233,7 @@ impl Chart {
 }
 
 /// Figures side by side, where the page is wide enough.
-pub(super) fn side_by_side(figures: &[String]) -> String {
+pub(crate) fn side_by_side(figures: &[String]) -> String {
     format!("<div class=\"pair\">\n{}</div>\n", figures.concat())
 }
 
@@ -251,7 +251,7 @@ fn swatch(class: &str) -> String {
 
 /// A mean with its interval on a line of its own, for a cell of a table; a diamond where the best
 /// possible lies. The numbers are in the other cells, so it is hidden from who hears the page.
-pub(super) fn strip(
+pub(crate) fn strip(
     axis: &Axis,
     width: f64,
     mean: f64,

@@ -2,13 +2,13 @@
 //!
 //! Written as XML would be, so that every element that opens also closes.
 
-mod axis;
-mod cards;
-mod chart;
+pub(crate) mod axis;
+pub(crate) mod cards;
+pub(crate) mod chart;
 mod charts;
 mod details;
-mod tables;
-mod text;
+pub(crate) mod tables;
+pub(crate) mod text;
 mod times;
 
 use std::fmt::Write as _;
@@ -21,16 +21,9 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page of a report.
 pub fn page(report: &Report) -> String {
-    let name = escape(&report.miner.checkpoint);
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <title>{name}: convminer report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-    );
-    page.push_str(&header(report));
-    page.push_str(&cards::cards(report));
-    let sections: Vec<(&str, &str, String)> = vec![
+    let title = format!("{}: convminer report", escape(&report.miner.checkpoint));
+    let opening = header(report) + &cards::cards(report);
+    let sections = [
         ("scores", "Scores", tables::scores(report)),
         (
             "reward",
@@ -45,12 +38,24 @@ pub fn page(report: &Report) -> String {
         ("training", "Training", charts::learning(report)),
         ("details", "Details", details::details(report)),
     ];
+    document(&title, &opening, &sections)
+}
+
+/// A page with a title, what stands above its sections, and the sections: a name for links, a
+/// heading and the content. All of it is HTML already.
+pub(crate) fn document(title: &str, opening: &str, sections: &[(&str, &str, String)]) -> String {
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{opening}"
+    );
     page.push_str("<nav>\n");
-    for (id, title, _) in &sections {
+    for (id, title, _) in sections {
         let _ = writeln!(page, "<a href=\"#{id}\">{title}</a>");
     }
     page.push_str("</nav>\n");
-    for (id, title, content) in &sections {
+    for (id, title, content) in sections {
         let _ = writeln!(page, "<section id=\"{id}\">\n<h2>{title}</h2>\n{content}</section>");
     }
     page.push_str("</main>\n</body>\n</html>\n");
@@ -86,6 +91,6 @@ fn header(report: &Report) -> String {
 }
 
 /// A sentence in place of what does not exist.
-fn absent(sentence: &str) -> String {
+pub(crate) fn absent(sentence: &str) -> String {
     format!("<p class=\"absent\">{sentence}</p>\n")
 }

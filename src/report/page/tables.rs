@@ -20,7 +20,7 @@ pub(super) fn against_row(report: &Report) -> Option<&ScoreRow> {
 }
 
 /// A table that can be moved sideways where the page is narrow.
-pub(super) fn table(head: &[&str], body: &str) -> String {
+pub(crate) fn table(head: &[&str], body: &str) -> String {
     let mut html = "<div class=\"wide\"><table>\n<thead><tr>".to_owned();
     for cell in head {
         let _ = write!(html, "<th scope=\"col\">{cell}</th>");
@@ -29,7 +29,7 @@ pub(super) fn table(head: &[&str], body: &str) -> String {
     html
 }
 
-pub(super) fn row(class: &str, name: &str, cells: &[String]) -> String {
+pub(crate) fn row(class: &str, name: &str, cells: &[String]) -> String {
     let mut html = format!("<tr class=\"{class}\"><th scope=\"row\">{name}</th>");
     for cell in cells {
         let _ = write!(html, "<td>{cell}</td>");
@@ -38,11 +38,11 @@ pub(super) fn row(class: &str, name: &str, cells: &[String]) -> String {
 }
 
 /// A difference and its standard error.
-fn difference(mean: f64, error: Option<f64>) -> String {
+pub(crate) fn difference(mean: f64, error: Option<f64>) -> String {
     with_error(signed(mean, 4), error)
 }
 
-fn with_error(mean: String, error: Option<f64>) -> String {
+pub(crate) fn with_error(mean: String, error: Option<f64>) -> String {
     let error = error.map_or_else(String::new, |error| format!(" \u{b1} {}", fixed(error, 4)));
     mean + &error
 }

@@ -1,7 +1,7 @@
 //! Text that is safe in a page, and numbers as people read them.
 
 /// Text as it may stand in an element or in an attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A number with so many decimals and a real minus; `n/a` for what is none.
-pub(super) fn fixed(value: f64, decimals: usize) -> String {
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return "n/a".to_owned();
     }
@@ -33,24 +33,24 @@ pub(super) fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// As [`fixed`], with a sign in front of more than nothing too.
-pub(super) fn signed(value: f64, decimals: usize) -> String {
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = fixed(value, decimals);
     let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     if value > 0.0 && value.is_finite() && !is_zero { format!("+{text}") } else { text }
 }
 
 /// As [`fixed`]; a dash for nothing.
-pub(super) fn or_dash(value: Option<f64>, decimals: usize) -> String {
+pub(crate) fn or_dash(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "\u{2013}".to_owned(), |value| fixed(value, decimals))
 }
 
 /// A share as a percentage.
-pub(super) fn percent(share: f64, decimals: usize) -> String {
+pub(crate) fn percent(share: f64, decimals: usize) -> String {
     format!("{} %", fixed(share * 100.0, decimals))
 }
 
 /// A count with its thousands told apart.
-pub(super) fn count(value: usize) -> String {
+pub(crate) fn count(value: usize) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
