@@ -11,7 +11,7 @@ use super::progress::{Interrupts, Progress};
 use super::settings::Layers;
 use super::{ExitStatus, calibrate, cross_validation, report as page, scores};
 use crate::clock::Moment;
-use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest};
+use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest, TrainingSample};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
 use crate::train::config::{ClassifierLoss, TimeLoss, TrainConfig};
@@ -140,7 +140,10 @@ pub(super) fn run(
         coverage: Some(trained.coverage),
         ..Manifest::of(&trained.predictor)
     };
-    checkpoint::save(&out, &trained.predictor, manifest)?;
+    let rows = trained.held_out.others(truths.len());
+    let most = checkpoint::MOST_SAMPLE_ROWS;
+    let sample = TrainingSample::draw(&table.conversations, &truths, &rows, most, config.seed);
+    checkpoint::save_with_sample(&out, &trained.predictor, manifest, &sample)?;
     let status = report(&args, &out, &trained, printer)?;
     // Last of all: the miner is whole without it.
     let labelled = (table.conversations.as_slice(), truths.as_slice());

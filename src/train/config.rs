@@ -46,7 +46,8 @@ pub struct TrainConfig {
     pub time_loss: TimeLoss,
     /// The networks of stage one.
     pub classifier: Vec<MemberConfig>,
-    /// The networks of stage two.
+    /// The networks of stage two. Of several, the one with the smallest error on held-out rows
+    /// answers, or the mean of all, if that is nearer.
     pub regressor: Vec<MemberConfig>,
 }
 
@@ -120,7 +121,16 @@ impl Default for TrainConfig {
                 MemberConfig { copies: 2, ..mixture },
                 MemberConfig::new(Stage::Classifier, Architecture::Tabular),
             ],
-            regressor: vec![MemberConfig::new(Stage::Regressor, Architecture::Tabular)],
+            // One for noisy times and one for exact ones; validation says which of them answers.
+            regressor: vec![
+                MemberConfig::new(Stage::Regressor, Architecture::Tabular),
+                MemberConfig {
+                    epochs: 60,
+                    patience: 60,
+                    weight_decay: 0.5,
+                    ..MemberConfig::new(Stage::Regressor, Architecture::Tabular)
+                },
+            ],
         }
     }
 }

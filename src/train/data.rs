@@ -31,6 +31,14 @@ impl Part {
         self.truths.len()
     }
 
+    /// These rows and then those of another.
+    pub(super) fn joined(&self, other: &Part) -> Part {
+        Part {
+            inputs: [self.inputs.as_slice(), &other.inputs].concat(),
+            truths: [self.truths.as_slice(), &other.truths].concat(),
+        }
+    }
+
     /// The rows with these numbers.
     pub(super) fn select(&self, rows: &[usize]) -> Part {
         Part {
@@ -43,16 +51,16 @@ impl Part {
         &self.inputs[row * INPUT_COUNT..(row + 1) * INPUT_COUNT]
     }
 
-    /// The rows that converted.
+    /// The rows that converted after a known time.
     pub(super) fn converted(&self) -> Part {
         let rows: Vec<usize> =
-            (0..self.truths.len()).filter(|row| self.truths[*row].converted).collect();
+            (0..self.truths.len()).filter(|row| has_time(&self.truths[*row])).collect();
         self.select(&rows)
     }
 
-    /// The seconds of the rows that converted.
+    /// The seconds of the rows that converted after a known time.
     pub(super) fn converted_times(&self) -> Vec<f64> {
-        let converted = self.truths.iter().filter(|truth| truth.converted);
+        let converted = self.truths.iter().filter(|truth| has_time(truth));
         converted.map(|truth| truth.time_seconds).collect()
     }
 
@@ -75,7 +83,15 @@ impl Part {
     }
 }
 
+/// Whether it converted after a time that is known.
+pub(super) fn has_time(truth: &Truth) -> bool {
+    truth.converted && !truth.time_seconds.is_nan()
+}
+
 /// No time beyond what can be answered is learned from: a single one would be most of the loss.
 fn within_answers(truth: Truth) -> Truth {
-    Truth { time_seconds: truth.time_seconds.min(TIME_RANGE_SECONDS.1), ..truth }
+    let (_, longest) = TIME_RANGE_SECONDS;
+    // An unknown time stays unknown, which `min` would not let it.
+    let is_longer = truth.time_seconds > longest;
+    Truth { time_seconds: if is_longer { longest } else { truth.time_seconds }, ..truth }
 }

@@ -1,7 +1,8 @@
 //! How good answers are, on rows whose truth is known.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::data::has_time;
 use crate::features::Conversation;
 use crate::model::Predictor;
 use crate::model::calibration::bin_of;
@@ -155,7 +156,8 @@ fn measure(predictor: &Predictor, held_out: &HeldOut<'_>, spec: &RewardSpec) -> 
     let exact = truths.iter().map(|truth| Judged {
         answer: Answer {
             converted: truth.converted,
-            time_seconds: truth.time_seconds,
+            // Where nobody knows the time, any will do, and earns nothing.
+            time_seconds: if truth.time_seconds.is_nan() { time } else { truth.time_seconds },
             confidence: f64::from(u8::from(truth.converted)),
         },
         time_seconds: Some(truth.time_seconds),
@@ -179,7 +181,7 @@ fn time_scores(held_out: &HeldOut<'_>) -> Option<TimeScores> {
     const LEVELS: [f64; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
     let rows = held_out.estimates.iter().zip(held_out.truths);
     let rows: Vec<(&TimeDistribution, f64, f64)> = rows
-        .filter(|(_, truth)| truth.converted)
+        .filter(|(_, truth)| has_time(truth))
         .enumerate()
         .filter(|(_, (estimate, _))| !estimate.fallback)
         .filter_map(|(index, (estimate, truth))| {
@@ -239,7 +241,7 @@ fn time_mae(judged: &[Judged], truths: &[Truth]) -> Option<f64> {
     let errors: Option<Vec<f64>> = judged
         .iter()
         .zip(truths)
-        .filter(|(_, truth)| truth.converted)
+        .filter(|(_, truth)| has_time(truth))
         .map(|(judged, truth)| Some((judged.time_seconds? - truth.time_seconds).abs()))
         .collect();
     let errors = errors.filter(|errors| !errors.is_empty())?;
@@ -295,7 +297,7 @@ pub fn expected_calibration_error(probabilities: &[f64], converted: &[bool], bin
 }
 
 /// A bin of the reliability table.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
     /// Its lower bound; the upper one is a bin's width above.
     pub from: f64,

@@ -1,5 +1,6 @@
 //! The two stages: classifiers from all rows, then regressors from those that converted.
 
+use burn::module::{Module as _, ParamGroup};
 use burn::tensor::{Device, Tensor};
 
 use super::config::{ClassifierLoss, TrainConfig};
@@ -32,6 +33,17 @@ pub(super) struct Fit<'a> {
     /// Added to the seed, so that no two splits draw the same numbers.
     pub(super) fold: usize,
     pub(super) device: &'a Device,
+}
+
+/// One network's training.
+struct Lesson<'a> {
+    stage: Stage,
+    name: &'a str,
+    config: &'a MemberConfig,
+    /// Which of its stage.
+    index: usize,
+    /// Whether the start is a result too.
+    keeps_start: bool,
 }
 
 /// What is told of a run besides its networks.
@@ -99,7 +111,8 @@ impl Fit<'_> {
         let (training, validation) = (self.training.converted(), self.validation.converted());
         let training = training.rows(self.unit_seconds, &self.device.clone().autodiff());
         let validation = validation.rows(self.unit_seconds, self.device);
-        self.stage(Stage::Regressor, &training, &validation, record)
+        let trained = self.stage(Stage::Regressor, &training, &validation, record)?;
+        Ok(best_alone_or_together(trained, &validation))
     }
 
     fn stage(
@@ -110,31 +123,12 @@ impl Fit<'_> {
         record: &mut Record<'_>,
     ) -> Result<Vec<(Member, Network)>, TrainError> {
         let mut trained = Vec::new();
-        for (name, config) in names(self.config.members(stage)) {
+        for (index, (name, config)) in names(self.config.members(stage)).into_iter().enumerate() {
             let bins = self.bins(stage, config);
             let network = config.network(self.outputs(stage), bins.len());
-            let plan = StagePlan {
-                stage,
-                name: &name,
-                config,
-                training,
-                loss: &|network, rows| match stage {
-                    Stage::Classifier => self.classifier_loss(config, network, rows),
-                    Stage::Regressor => self.regressor_loss(network, rows),
-                },
-                metric: &|network| match stage {
-                    Stage::Classifier => mean_log_loss(network, validation),
-                    Stage::Regressor => mean_error(network, validation) * self.unit_seconds,
-                },
-                // Another order of rows for each network.
-                seed: seed_of(self.config.seed, self.fold, stage, trained.len()),
-            };
-            let initial = network.init(&bins, &self.device.clone().autodiff());
-            let (best, report) = plan
-                .run(initial, record.observer)
-                .map_err(|Diverged| TrainError::Diverged(stage))?;
-            record.stages.push(report);
-            if let Some(best) = best {
+            let start = network.init(&bins, &self.device.clone().autodiff());
+            let lesson = Lesson { stage, name: &name, config, index, keeps_start: false };
+            if let Some(best) = self.lesson(lesson, start, training, validation, record)? {
                 let (best, network) = best.pruned(network);
                 trained.push((Member { name, weight: 1.0, network }, best));
             }
@@ -142,6 +136,70 @@ impl Fit<'_> {
         let share = 1.0 / trained.len().max(1) as f32;
         trained.iter_mut().for_each(|(member, _)| member.weight = share);
         Ok(trained)
+    }
+
+    /// Trains networks on from their own weights; each is left as it is where that does no good, or
+    /// if it was interrupted. Their gates stay as they are, for what lies behind closed ones is gone.
+    pub(super) fn further(
+        &self,
+        stage: Stage,
+        networks: &[(Member, Network)],
+        settings: &dyn Fn(Architecture) -> MemberConfig,
+        record: &mut Record<'_>,
+    ) -> Result<Vec<(Member, Network)>, TrainError> {
+        let part = |part: &Part| match stage {
+            Stage::Classifier => part.clone(),
+            Stage::Regressor => part.converted(),
+        };
+        let unit_seconds = match stage {
+            Stage::Classifier => self.config.reward_loss.time_unit_seconds,
+            Stage::Regressor => self.unit_seconds,
+        };
+        let training = part(self.training).rows(unit_seconds, &self.device.clone().autodiff());
+        let validation = part(self.validation).rows(unit_seconds, self.device);
+        let mut trained = Vec::new();
+        for (index, (member, network)) in networks.iter().enumerate() {
+            let config = settings(Architecture::of(&member.network));
+            let start = network.clone().train();
+            let start = start.set_require_grad_group(ParamGroup::from_predicate("gates"), false);
+            let lesson =
+                Lesson { stage, name: &member.name, config: &config, index, keeps_start: true };
+            let best = self.lesson(lesson, start, &training, &validation, record)?;
+            trained.push((member.clone(), best.unwrap_or_else(|| network.clone())));
+        }
+        Ok(trained)
+    }
+
+    /// Trains one network from a start; none if it was interrupted before there was a result.
+    fn lesson(
+        &self,
+        Lesson { stage, name, config, index, keeps_start }: Lesson<'_>,
+        start: Network,
+        training: &Rows,
+        validation: &Rows,
+        record: &mut Record<'_>,
+    ) -> Result<Option<Network>, TrainError> {
+        let plan = StagePlan {
+            stage,
+            name,
+            config,
+            training,
+            loss: &|network, rows| match stage {
+                Stage::Classifier => self.classifier_loss(config, network, rows),
+                Stage::Regressor => self.regressor_loss(network, rows),
+            },
+            metric: &|network| match stage {
+                Stage::Classifier => mean_log_loss(network, validation),
+                Stage::Regressor => mean_error(network, validation) * self.unit_seconds,
+            },
+            // Another order of rows for each network.
+            seed: seed_of(self.config.seed, self.fold, stage, index),
+            keeps_start,
+        };
+        let (best, report) =
+            plan.run(start, record.observer).map_err(|Diverged| TrainError::Diverged(stage))?;
+        record.stages.push(report);
+        Ok(best)
     }
 
     /// The borders of the encoding, from the rows that the stage trains on.
@@ -241,6 +299,41 @@ fn mean_error(network: &Network, validation: &Rows) -> f64 {
     let times = packed_means(time_units(outputs), f64::from);
     let errors = times.zip(&truths).map(|(time, truth)| (time - f64::from(*truth)).abs());
     errors.sum::<f64>() / truths.len() as f64
+}
+
+/// The regressor with the smallest error on held-out rows, or all of them, if together they have a
+/// smaller one. Exact times want networks that are free to follow them, and noisy ones such as are
+/// held back: one of the two kinds is wrong on each table, and would only spoil the mean.
+fn best_alone_or_together(
+    mut trained: Vec<(Member, Network)>,
+    validation: &Rows,
+) -> Vec<(Member, Network)> {
+    if trained.len() < 2 {
+        return trained;
+    }
+    let truths = floats(validation.times.clone());
+    let error = |times: &[f64]| {
+        let errors =
+            times.iter().zip(&truths).map(|(time, truth)| (time - f64::from(*truth)).abs());
+        errors.sum::<f64>()
+    };
+    let said: Vec<Vec<f64>> = trained
+        .iter()
+        .map(|(_, network)| {
+            let outputs = network.forward(validation.inputs.clone());
+            packed_means(time_units(outputs), f64::from).collect()
+        })
+        .collect();
+    let together = |row: usize| said.iter().map(|of| of[row]).sum::<f64>() / said.len() as f64;
+    let together: Vec<f64> = (0..truths.len()).map(together).collect();
+    let alone = said.iter().map(|times| error(times)).enumerate();
+    let best = alone.min_by(|one, other| one.1.total_cmp(&other.1));
+    if let Some((best, _)) = best.filter(|(_, of_best)| *of_best <= error(&together)) {
+        let mut alone = trained.swap_remove(best);
+        alone.0.weight = 1.0;
+        return vec![alone];
+    }
+    trained
 }
 
 /// For each row the mean over the packed networks of what their first outputs mean.

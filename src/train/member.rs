@@ -26,6 +26,18 @@ pub enum Architecture {
     Mixture,
 }
 
+impl Architecture {
+    /// What a network of this shape is made of.
+    pub fn of(network: &NetworkConfig) -> Architecture {
+        match network {
+            NetworkConfig::Tabular(_) => Architecture::Tabular,
+            NetworkConfig::Mlp(_) => Architecture::Mlp,
+            NetworkConfig::Residual(_) => Architecture::Residual,
+            NetworkConfig::Mixture(_) => Architecture::Mixture,
+        }
+    }
+}
+
 /// How one network is made and trained. What a file leaves out is the default of its stage and
 /// architecture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod coverage;
 mod cross;
 mod data;
 pub mod evaluation;
+pub mod fine_tune;
 mod fit;
 mod latch;
 pub mod loss;
@@ -31,6 +32,7 @@ pub use config::TrainConfig;
 pub use cross::{CrossValidation, Spread, SpreadScores, cross_validate};
 use data::Part;
 use evaluation::{Evaluation, HeldOut};
+pub use fine_tune::{FineTuneConfig, FineTuned, Labelled, fine_tune};
 use fit::Record;
 use models::{HeldOutRow, Models};
 use observer::{Observer, Stage, StageReport};
@@ -53,6 +55,10 @@ pub const FEWEST_CONVERTED: usize = 20;
 /// With fewer different conversations of a class, the priors of the models say more about how sure
 /// to be than the held-out rows do.
 const FEWEST_TO_CALIBRATE: usize = 20;
+
+/// With fewer held-out conversions of a known time, a distribution of times that is there already is
+/// kept.
+const FEWEST_TIMES: usize = 10;
 
 /// Bins of a binned calibration.
 const CALIBRATION_BINS: usize = 10;
@@ -90,6 +96,19 @@ pub struct HeldOutRows {
     pub baseline: Vec<Estimate>,
 }
 
+impl HeldOutRows {
+    /// The other ones of so many rows: those that networks were trained on. With folds, where each
+    /// row was held out once, that is all of them.
+    pub fn others(&self, rows: usize) -> Vec<usize> {
+        if self.rows.len() >= rows {
+            return (0..rows).collect();
+        }
+        let mut is_held_out = vec![false; rows];
+        self.rows.iter().for_each(|row| is_held_out[*row] = true);
+        (0..rows).filter(|row| !is_held_out[*row]).collect()
+    }
+}
+
 /// Why nothing was trained.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -99,6 +118,9 @@ pub enum TrainError {
     /// The reward spec has no such name.
     #[error("the training configuration cannot be used")]
     Spec(#[from] crate::subnet::reward::UnknownSpec),
+    /// Rows of one class teach nothing of what tells the two apart.
+    #[error("expected new rows of both classes to learn on from, but there is only one")]
+    OneClass,
     /// There is too little to learn from.
     #[error("expected at least {FEWEST_ROWS} labelled rows to train on, but there are {0}")]
     TooFewRows(usize),
@@ -247,11 +269,13 @@ fn finish(
     let times: Vec<(f64, f64)> = estimates
         .iter()
         .zip(&truths)
-        .filter(|(_, truth)| truth.converted)
+        .filter(|(_, truth)| truth.converted && truth.time_seconds.is_finite())
         .map(|(estimate, truth)| (estimate.time_seconds, truth.time_seconds))
         .collect();
     let prior = f64::from(predictor.baseline.time_accuracy);
-    predictor.decision = Decision::fit(config.decision, &times, prior);
+    if times.len() >= FEWEST_TIMES || predictor.decision.times.is_none() {
+        predictor.decision = Decision::fit(config.decision, &times, prior);
+    }
     // Halves that each measure the other.
     let halves: Vec<Option<TimeDistribution>> = (0..2)
         .map(|half| {

@@ -76,6 +76,8 @@ pub(super) struct StagePlan<'a> {
     /// [`Stage::metric`] of a network on the held-out rows.
     pub(super) metric: &'a dyn Fn(&Network) -> f64,
     pub(super) seed: u64,
+    /// Whether the network as it is given is a result too, should no epoch make it better.
+    pub(super) keeps_start: bool,
 }
 
 /// The loss or metric was never a number.
@@ -156,14 +158,16 @@ struct Run {
     random: ChaCha8Rng,
     order: Vec<i32>,
     epochs: Vec<Epoch>,
-    /// Number, metric and weights of the best epoch so far.
+    /// Number, metric and weights of the best epoch so far; 0 is the start.
     best: Option<(usize, f64, Network)>,
 }
 
 impl Run {
     fn new(plan: &StagePlan<'_>, network: Network) -> Run {
         let rows = plan.training.len();
+        let start = plan.keeps_start.then(|| network.valid());
         Run {
+            best: start.map(|start| (0, (plan.metric)(&start), start)),
             network: Some(network),
             optimizer: optimizer(plan.config),
             pace: Pace::new(plan.config, rows),
@@ -171,7 +175,6 @@ impl Run {
             random: ChaCha8Rng::seed_from_u64(plan.seed),
             order: (0..i32::try_from(rows).unwrap_or(i32::MAX)).collect(),
             epochs: Vec::new(),
-            best: None,
         }
     }
 

@@ -51,6 +51,14 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The sample of its rows cannot be written as a table.
+    #[error("the sample of the rows of `{}` cannot be written: {reason}", path.display())]
+    Sample {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// It was made by a newer or much older program.
     #[error("`{}` has format {found}, but this program reads format {FORMAT_VERSION}", path.display())]
     Format {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module as _;
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT_VERSION;
+use super::{FORMAT_VERSION, LineageRecord};
 use crate::features::engineer::{input_hash, input_names};
 use crate::model::constant::Constant;
 use crate::model::networks::NetworksConfig;
@@ -46,6 +46,9 @@ pub struct Manifest {
     /// was measured have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<CoverageRecord>,
+    /// What it goes on from; a checkpoint that was trained from nothing has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<LineageRecord>,
     /// SHA-256 of the files that never change after training, by name.
     pub files: BTreeMap<String, String>,
 }
@@ -157,6 +160,7 @@ impl Manifest {
             },
             metrics: serde_json::Value::Null,
             coverage: None,
+            lineage: None,
             files: BTreeMap::new(),
         }
     }

@@ -4,19 +4,26 @@
 //! <name>/manifest.json        what it is and what it was made from; written last
 //!        weights.safetensors  the networks
 //!        scaler.json  baseline.json  calibration.json  decision.json
+//!        sample.parquet       some of the rows that it was trained on; checkpoints of before there
+//!                             were samples have none
 //!        report.html          how it does; added afterwards, and nothing reads it
 //! latest                      the name of the checkpoint that is served by default
+//! challenger                  the name of the one that answers in shadow, if one does
 //! ```
 
 mod error;
+mod lineage;
 mod manifest;
+mod pointer;
 mod salvage;
+mod sample;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use polars::prelude::PolarsError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -27,21 +34,27 @@ use crate::features::engineer::{input_hash, input_names};
 use crate::files;
 
 pub use error::CheckpointError;
+pub use lineage::{Change, Evidence, LineageChange, LineageRecord};
 pub use manifest::{
     ClassWeightsRecord, CoverageRecord, CoverageScores, DataRecord, InputsRecord, Manifest,
     NEARLY_EMPTY_COVERAGE,
 };
+pub use pointer::{challenger, clear_challenger, latest, set_challenger, set_latest};
 pub use salvage::{Salvage, salvage};
+pub use sample::{MOST_SAMPLE_ROWS, TrainingSample, read_sample};
 
 /// The version of the folder's format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
 /// The file beside the checkpoints that names the one to serve.
 pub const LATEST: &str = "latest";
+/// The file beside the checkpoints that names the one that answers in shadow.
+pub const CHALLENGER: &str = "challenger";
 
 const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 pub(crate) const SCALER: &str = "scaler.json";
 pub(crate) const BASELINE: &str = "baseline.json";
+pub(crate) const SAMPLE: &str = "sample.parquet";
 const CALIBRATION: &str = "calibration.json";
 const DECISION: &str = "decision.json";
 
@@ -52,11 +65,25 @@ type Result<T> = std::result::Result<T, CheckpointError>;
 /// # Errors
 ///
 /// If `path` exists, or anything cannot be written.
-pub fn save(path: &Path, predictor: &Predictor, mut manifest: Manifest) -> Result<()> {
+pub fn save(path: &Path, predictor: &Predictor, manifest: Manifest) -> Result<()> {
+    save_with_sample(path, predictor, manifest, &TrainingSample::default())
+}
+
+/// As [`save`], with some of the rows that it was trained on; none leave no file.
+///
+/// # Errors
+///
+/// As [`save`].
+pub fn save_with_sample(
+    path: &Path,
+    predictor: &Predictor,
+    mut manifest: Manifest,
+    sample: &TrainingSample,
+) -> Result<()> {
     ensure_free(path)?;
     let partial = files::temporary_name(path);
     fs::create_dir_all(&partial).map_err(io_error("create", &partial))?;
-    let written = write_files(&partial, predictor, &mut manifest, path)
+    let written = write_files(&partial, predictor, sample, &mut manifest, path)
         // What cannot be loaded again must not get the name.
         .and_then(|()| load(&partial, &Device::flex()).map(drop))
         .and_then(|()| fs::rename(&partial, path).map_err(io_error("create", path)));
@@ -74,7 +101,7 @@ pub fn save(path: &Path, predictor: &Predictor, mut manifest: Manifest) -> Resul
 ///
 /// If `path` exists, is no name for one, or its folder cannot be written to.
 pub fn ensure_free(path: &Path) -> Result<()> {
-    if path.file_name().is_none_or(|name| name == LATEST) {
+    if path.file_name().is_none_or(|name| name == LATEST || name == CHALLENGER) {
         return Err(CheckpointError::NoName { path: path.to_owned() });
     }
     if path.exists() {
@@ -90,6 +117,7 @@ pub fn ensure_free(path: &Path) -> Result<()> {
 fn write_files(
     folder: &Path,
     predictor: &Predictor,
+    sample: &TrainingSample,
     manifest: &mut Manifest,
     path: &Path,
 ) -> Result<()> {
@@ -101,6 +129,13 @@ fn write_files(
             .to_safetensors()
             .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })?;
         lasting.push((WEIGHTS, weights));
+    }
+    if !sample.is_empty() {
+        let damaged = |error: PolarsError| CheckpointError::Sample {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        lasting.push((SAMPLE, sample.encode().map_err(damaged)?));
     }
     for (name, content) in &lasting {
         write_new(&folder.join(name), content)?;
@@ -122,38 +157,15 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// Makes a checkpoint the one that is served by default.
+/// Replaces what a checkpoint's manifest says of where it comes from.
 ///
 /// # Errors
 ///
-/// If the file `latest` beside it cannot be replaced.
-pub fn set_latest(path: &Path) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let latest = path.with_file_name(LATEST);
-    files::write_atomically(&latest, format!("{name}\n").as_bytes())
-        .map_err(io_error("write", &latest))
-}
-
-/// The checkpoint that is served by default.
-///
-/// # Errors
-///
-/// If none was ever made, or the file that names it cannot be read or names nothing.
-pub fn latest(root: &Path) -> Result<PathBuf> {
-    let file = root.join(LATEST);
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(CheckpointError::NoLatest { root: root.to_owned() });
-        }
-        Err(source) => return Err(io_error("read", &file)(source)),
-    };
-    let name = text.trim();
-    if Path::new(name).file_name() != Some(name.as_ref()) {
-        let reason = format!("expected the name of a checkpoint beside it, but it says {name:?}");
-        return Err(CheckpointError::Damaged { path: file, reason });
-    }
-    Ok(root.join(name))
+/// If the manifest cannot be read or written; the old one stays then.
+pub fn replace_lineage(path: &Path, lineage: LineageRecord) -> Result<()> {
+    let manifest = Manifest { lineage: Some(lineage), ..read_manifest(path)? };
+    let file = path.join(MANIFEST);
+    files::write_atomically(&file, &json(&manifest)).map_err(io_error("write", &file))
 }
 
 /// Reads a checkpoint's manifest, and checks that this program can use it.
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_is_known_before_the_work() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["latest", "a/.."] {
+        for name in ["latest", "challenger", "a/.."] {
             let error = ensure_free(&root.path().join(name)).unwrap_err();
             assert!(matches!(error, CheckpointError::NoName { .. }), "{error}");
         }
@@ -356,19 +368,6 @@ mod tests {
         predictor.baseline.time_seconds = f32::INFINITY;
         assert!(save(&root.path().join("a"), &predictor, manifest).is_err());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn latest_names_one_beside_it() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(matches!(latest(root.path()), Err(CheckpointError::NoLatest { .. })));
-        let (_, path) = saved(root.path());
-        set_latest(&path).unwrap();
-        assert_eq!(latest(root.path()).unwrap(), path);
-        for text in ["", "../elsewhere", "/", ".."] {
-            fs::write(root.path().join(LATEST), text).unwrap();
-            assert!(matches!(latest(root.path()), Err(CheckpointError::Damaged { .. })), "{text}");
-        }
     }
 
     #[test]
