@@ -37,6 +37,7 @@ use super::respond::Identity;
 use super::verify::Verifier;
 use super::worker::{ModelHandle, ModelLimits, ModelThread};
 use crate::clock::Clock;
+use crate::journal::Journal;
 
 /// How much of the body of a refused request is read and thrown away, and for how long. A
 /// connection that is closed with unread bytes is reset, and the client may never see why.
@@ -65,6 +66,7 @@ pub(super) struct AxonState {
     model: ModelHandle,
     pub(super) monitor: Arc<Monitor>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) journal: Option<Arc<Journal>>,
     body_limit_bytes: usize,
     body_time: Duration,
     max_timeout_seconds: f64,
@@ -119,6 +121,7 @@ impl Axon {
             model: model.handle(),
             monitor: config.monitor,
             clock: config.clock,
+            journal: config.journal,
             body_limit_bytes: config.body_limit_bytes,
             body_time: config.body_time,
             max_timeout_seconds,

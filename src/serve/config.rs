@@ -13,6 +13,7 @@ use super::listener::ConnectionTimes;
 use super::monitor::Monitor;
 use super::nonces::Nonces;
 use crate::clock::{Clock, SystemClock};
+use crate::journal::Journal;
 
 /// How an axon is set up.
 pub struct ServeConfig {
@@ -57,6 +58,8 @@ pub struct ServeConfig {
     pub nonces: Option<Nonces>,
     /// Counts what becomes of requests. Default: one that nobody reads.
     pub monitor: Arc<Monitor>,
+    /// Where answers are written down. Default: nowhere.
+    pub journal: Option<Arc<Journal>>,
     /// How long a stop waits for requests in flight. Default: 5 s.
     pub stop_limit: Duration,
     /// The time of day. Default: the system's.
@@ -87,6 +90,7 @@ impl ServeConfig {
             body_time: Duration::from_secs(10),
             nonces: None,
             monitor: Arc::new(Monitor::new(Arc::new(SystemClock))),
+            journal: None,
             stop_limit: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
         }
@@ -111,6 +115,7 @@ impl fmt::Debug for ServeConfig {
             .field("connections", &self.connections)
             .field("times", &self.times)
             .field("body_time", &self.body_time)
+            .field("journal", &self.journal)
             .field("stop_limit", &self.stop_limit)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! The other side: asks an axon as a validator does.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -107,18 +108,25 @@ pub struct Dendrite {
     keypair: Keypair,
     uuid: String,
     last_nonce: AtomicU64,
+    clock: Arc<dyn Clock>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Dendrite {
-    /// A dendrite with its own UUID.
+    /// A dendrite with its own UUID, by the system's clock.
     pub fn new(keypair: Keypair) -> Self {
+        Dendrite::with_clock(keypair, Arc::new(SystemClock))
+    }
+
+    /// A dendrite with its own UUID, whose nonces are the time of this clock.
+    pub fn with_clock(keypair: Keypair, clock: Arc<dyn Clock>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Dendrite {
             keypair,
             uuid: Uuid::new_v4().to_string(),
             last_nonce: AtomicU64::new(0),
+            clock,
             client: Client::builder(TokioExecutor::new()).build(connector),
         }
     }
@@ -238,7 +246,7 @@ impl Dendrite {
 
     /// The time, but never the same twice: axons refuse a nonce that is not newer than the last.
     fn next_nonce(&self) -> u64 {
-        let now = SystemClock.now_ns();
+        let now = self.clock.now_ns();
         let next = |last: u64| now.max(last + 1);
         let replaced = self
             .last_nonce

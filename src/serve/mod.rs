@@ -8,6 +8,7 @@
 pub mod access;
 pub mod admin;
 pub mod dendrite;
+pub mod feedback;
 pub mod gate;
 pub mod headers;
 pub mod limits;
@@ -15,6 +16,7 @@ pub mod live;
 pub mod models;
 pub mod monitor;
 pub mod nonces;
+pub mod shadow;
 pub mod state;
 pub mod verify;
 pub mod worker;

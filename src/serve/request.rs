@@ -15,7 +15,9 @@ use super::monitor::Phases;
 use super::refusal::Refusal;
 use super::respond::SUCCESS;
 use super::worker::{PredictError, Reply, Task};
-use crate::features::{Conversation, reader};
+use crate::features::Conversation;
+use crate::features::reader::{self, Reading};
+use crate::journal::{Record, Sampled};
 use crate::subnet::reward::Answer;
 use crate::subnet::synapse::{AxonStatus, ConversionSynapse};
 
@@ -45,6 +47,14 @@ pub(super) struct Done {
     pub(super) result: Result<Option<Response>, Refusal>,
 }
 
+/// A conversation that was asked about.
+struct Asked {
+    session_id: Option<String>,
+    test_pk: Option<String>,
+    /// For the journal; none without one.
+    features: Option<Conversation>,
+}
+
 /// Verifies a request, if that was not done before, and answers it, if its body is there.
 pub(super) struct RequestTask {
     work: Work,
@@ -53,7 +63,8 @@ pub(super) struct RequestTask {
     trail: Trail,
     /// Until the task is over.
     _pass: Pass,
-    session_id: Option<String>,
+    /// What was read of the body.
+    asked: Option<Asked>,
     /// Until it was told.
     reply: Option<oneshot::Sender<Done>>,
 }
@@ -68,9 +79,8 @@ impl RequestTask {
         trail: Trail,
         reply: oneshot::Sender<Done>,
     ) -> Self {
-        let session_id = None;
         let reply = Some(reply);
-        RequestTask { work, body, patience_seconds, trail, _pass: pass, session_id, reply }
+        RequestTask { work, body, patience_seconds, trail, _pass: pass, asked: None, reply }
     }
 
     /// The conversation to ask about; none if the body is still to come.
@@ -88,8 +98,10 @@ impl RequestTask {
         for oddity in &reading.oddities {
             tracing::debug!(session_id = reading.session_id, %oddity, "odd feature");
         }
-        self.session_id = reading.session_id;
-        Ok(Some(reading.conversation))
+        let Reading { conversation, session_id, test_pk, .. } = reading;
+        let features = self.work.axon.journal.as_ref().map(|_| conversation.clone());
+        self.asked = Some(Asked { session_id, test_pk, features });
+        Ok(Some(conversation))
     }
 
     fn verify(&mut self) -> Result<(), Refusal> {
@@ -109,32 +121,55 @@ impl RequestTask {
         axon.hotkeys.take(candidate.hotkey(), verified).map_err(limited)
     }
 
-    fn respond(&mut self, reply: Reply) -> Result<Response, Refusal> {
+    /// The response, and what of it goes into the journal.
+    fn respond(&mut self, reply: Reply) -> Result<(Response, Option<Record>), Refusal> {
         let Work { axon, parts, headers, started } = &self.work;
         let phases = &mut self.trail.phases;
         phases.queue = Some(phases.queue.unwrap_or_default() + reply.waited);
         phases.model = Some(reply.computed);
-        self.trail.answer = Some((reply.prediction.answer(), reply.model));
+        self.trail.answer = Some((reply.prediction.answer(), Arc::clone(&reply.model)));
         axon.monitor.batch(reply.batch);
         let Some(Ok(body)) = &self.body else { return Err(Refusal::Broken) };
         let mut synapse = ConversionSynapse::parse(body)?;
         let process_time_seconds = started.elapsed().as_secs_f64();
         synapse.fill(&reply.prediction, process_time_seconds);
         synapse.set_axon_status(AxonStatus { code: 200, message: SUCCESS, process_time_seconds });
-        let nonce = axon.clock.now_ns();
+        let now_ns = axon.clock.now_ns();
         let identity = &axon.identity;
-        let response = identity.success(&parts.headers, headers, nonce, process_time_seconds);
-        let (hotkey, session_id) = (&headers.dendrite.hotkey, &self.session_id);
+        let response = identity.success(&parts.headers, headers, now_ns, process_time_seconds);
+        let session_id = self.asked.as_ref().and_then(|asked| asked.session_id.as_deref());
+        let hotkey = &headers.dendrite.hotkey;
         tracing::debug!(hotkey, session_id, process_time_seconds, "answered");
-        Ok((response, synapse.write()).into_response())
+        let record = self.asked.take().and_then(|asked| {
+            let features = asked.features?;
+            Some(Record {
+                time_ns: now_ns,
+                validator: hotkey.clone().unwrap_or_default(),
+                nonce: headers.dendrite.nonce.unwrap_or_default(),
+                session_id: asked.session_id,
+                test_pk: asked.test_pk,
+                coverage: features.coverage(),
+                features,
+                raw_probability: reply.basis.map(|basis| basis.raw_probability),
+                calibrated: reply.basis.map(|basis| basis.calibrated),
+                answer: reply.prediction.answer().into(),
+                time_quantiles: reply.basis.and_then(|basis| basis.time_quantiles),
+                model: reply.model.as_ref().to_owned(),
+                checkpoint: reply.checkpoint.as_ref().to_owned(),
+                response_time_seconds: process_time_seconds,
+                sampled: Sampled::All,
+                shadow: None,
+            })
+        });
+        Ok(((response, synapse.write()).into_response(), record))
     }
 
-    fn tell(&mut self, result: Result<Option<Response>, Refusal>) {
-        if let Some(reply) = self.reply.take() {
-            let trail = std::mem::take(&mut self.trail);
-            // An error means that the client has gone meanwhile.
-            reply.send(Done { trail, result }).ok();
-        }
+    /// Whether somebody heard of it.
+    fn tell(&mut self, result: Result<Option<Response>, Refusal>) -> bool {
+        let Some(reply) = self.reply.take() else { return false };
+        let trail = std::mem::take(&mut self.trail);
+        // An error means that the client has gone meanwhile.
+        reply.send(Done { trail, result }).is_ok()
     }
 }
 
@@ -155,8 +190,17 @@ impl Task for RequestTask {
 
     fn finish(mut self: Box<Self>, result: Result<Reply, PredictError>) {
         let failed = |error| Refusal::from_predict(error, self.patience_seconds);
-        let result = result.map_err(failed).and_then(|reply| self.respond(reply));
-        self.tell(result.map(Some));
+        match result.map_err(failed).and_then(|reply| self.respond(reply)) {
+            Err(refusal) => drop(self.tell(Err(refusal))),
+            Ok((response, record)) => {
+                // The answer goes first; what nobody hears of was not answered.
+                let is_answered = self.tell(Ok(Some(response)));
+                let journal = self.work.axon.journal.as_ref().filter(|_| is_answered);
+                if let Some((journal, record)) = journal.zip(record) {
+                    journal.submit(record);
+                }
+            }
+        }
     }
 
     fn is_wanted(&self) -> bool {

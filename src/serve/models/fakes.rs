@@ -1,12 +1,20 @@
 //! Models for tests.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::member::Now;
+use super::lineup::Lineup;
+use super::member::{Member, Now};
+use super::parts::ENSEMBLE;
+use super::registry::Registry;
 use crate::features::Conversation;
-use crate::model::Model;
-use crate::subnet::reward::{Answer, NOT_CONVERTED};
+use crate::features::scaler::Scaler;
+use crate::model::baseline::Baseline;
+use crate::model::calibration::{Calibration, Temperature};
+use crate::model::decision::{Decision, Rule};
+use crate::model::{Model, Predictor};
+use crate::subnet::reward::{Answer, ClassWeights, NOT_CONVERTED, RewardSpec};
 
 /// A model made of a function.
 pub(in crate::serve) struct Fake<F>(pub(in crate::serve) F);
@@ -60,4 +68,34 @@ impl Hand {
         let hand = self.clone();
         Arc::new(move || *hand.0.lock().unwrap())
     }
+}
+
+/// What answers as the ensemble of the checkpoint that a file names: `<name> <temperature>`, of which
+/// the second is its calibration. Followed by `Registry::refresh`.
+pub(in crate::serve) fn checkpoint(file: &Path) -> Registry {
+    let (watched, read) = (file.to_owned(), file.to_owned());
+    let load = move |previous: Option<&Arc<Lineup>>| {
+        let text = std::fs::read_to_string(&read).unwrap();
+        let (name, temperature) = text.split_once(' ').unwrap();
+        let temperature = Temperature { temperature: temperature.parse().unwrap() };
+        let predictor = Predictor {
+            scaler: Scaler::fit(&[]),
+            ensemble: None,
+            baseline: Baseline::constant(9, &[50.0, 51.0, 90.0]),
+            calibration: Calibration::Temperature(temperature),
+            decision: Decision::fit(Rule::Reward, &[], 0.0),
+            spec: RewardSpec::MAIN,
+            class_weights: ClassWeights::START,
+        };
+        let mut lineup = Lineup::new(vec![Member::new(ENSEMBLE, sure(0.1), name.to_owned())]);
+        lineup.members[0].standing.is_of(name);
+        lineup.name = name.into();
+        lineup.calibration = text.as_str().into();
+        lineup.predictor = Some(Arc::new(predictor));
+        if let Some(previous) = previous {
+            lineup.inherit(previous);
+        }
+        Ok(Arc::new(lineup))
+    };
+    Registry::following(move || vec![watched.clone()], load).unwrap()
 }

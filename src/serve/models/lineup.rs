@@ -14,8 +14,10 @@ use super::error::ModelFailure;
 use super::member::{Answers, Member, Now};
 use super::parts::Faulty;
 use super::samples;
+use super::saved::{Earned, SavedModel, SavedModels, SavedRewards};
 use super::statistics::ModelStatistics;
 use crate::features::Conversation;
+use crate::model::Predictor;
 use crate::model::checkpoint::CoverageRecord;
 
 /// Which model is being asked, for who watches whether it comes back.
@@ -41,6 +43,8 @@ pub(in crate::serve) struct Lineup {
     pub(super) name: Arc<str>,
     /// Which calibration of which checkpoint the ensemble has; empty without one.
     pub(super) calibration: Arc<str>,
+    /// What the ensemble and the baseline answer with, if there are any.
+    pub(super) predictor: Option<Arc<Predictor>>,
     /// What could not be used.
     pub(super) warnings: Vec<String>,
     pub(super) now: Now,
@@ -69,6 +73,7 @@ impl Lineup {
             checkpoint: None,
             name: "".into(),
             calibration: "".into(),
+            predictor: None,
             warnings: Vec::new(),
             now: Arc::new(Instant::now),
         }
@@ -82,6 +87,7 @@ impl Lineup {
             member.statistics = Arc::clone(&before.statistics);
             if member.fingerprint == before.fingerprint {
                 member.standing = Arc::clone(&before.standing);
+                member.standing.is_of(&self.name);
             }
         }
         self.now = Arc::clone(&previous.now);
@@ -206,12 +212,49 @@ impl Lineup {
         self.order(Known::Most).into_iter().map(of).collect()
     }
 
-    /// Whether there is such a model.
-    pub(super) fn record_reward(&self, model: &str, coverage: f64, reward: f64) -> bool {
-        let Some(member) = self.member(model) else { return false };
-        member.statistics.rewarded(reward);
-        member.standing.rewarded(Known::of(coverage, self.validation.as_ref()), reward);
-        true
+    /// Sets what is known of the models' rewards: this, and nothing else.
+    pub(super) fn set_rewards(&self, earned: &[Earned<'_>]) {
+        for member in &self.members {
+            let (mut all, mut own) = (SavedRewards::default(), [SavedRewards::default(); 2]);
+            let checkpoints = member.standing.checkpoints();
+            for one in earned.iter().filter(|one| *one.model == *member.name) {
+                all.add(one.reward);
+                // What another model of this name earned says nothing about this one.
+                if checkpoints.iter().any(|of| of == one.checkpoint) {
+                    own[Known::of(one.coverage, self.validation.as_ref()) as usize].add(one.reward);
+                }
+            }
+            member.statistics.set_rewards(all.count, all.sum);
+            member.standing.set_rewards(own);
+        }
+    }
+
+    /// What is kept of the models over a restart.
+    pub(super) fn save(&self) -> SavedModels {
+        let save = |member: &Member| SavedModel {
+            name: member.name.to_string(),
+            fingerprint: member.fingerprint.clone(),
+            checkpoints: member.standing.checkpoints(),
+            statistics: member.statistics.save(),
+            rewards: member.standing.rewards(),
+        };
+        SavedModels { models: self.members.iter().map(save).collect() }
+    }
+
+    /// Goes on with what an earlier process knew of the models that are the very same; how many.
+    pub(super) fn restore(&self, saved: &SavedModels) -> usize {
+        let mut restored = 0;
+        for member in &self.members {
+            let same = |one: &&SavedModel| {
+                one.name == *member.name && one.fingerprint == member.fingerprint
+            };
+            let Some(saved) = saved.models.iter().find(same) else { continue };
+            member.statistics.restore(&saved.statistics);
+            member.standing.set_rewards(saved.rewards);
+            saved.checkpoints.iter().for_each(|of| member.standing.is_of(of));
+            restored += 1;
+        }
+        restored
     }
 
     /// Makes a model panic now and then.
@@ -297,21 +340,52 @@ mod tests {
     #[test]
     fn what_is_earned_here_decides_once_enough_is_known() {
         let lineup = sure_ones(&Hand::new());
+        lineup.members.iter().for_each(|member| member.standing.is_of("a"));
         let whole = [conversation(0.0)];
-        for _ in 0..100 {
-            assert!(lineup.record_reward(BASELINE, 1.0, 0.5));
-            assert!(lineup.record_reward(ENSEMBLE, 0.1, 0.5), "another kind of conversation");
-        }
-        assert!(!lineup.record_reward("nobody", 1.0, 0.5));
-        for _ in 0..99 {
-            lineup.record_reward(ENSEMBLE, 1.0, 0.4);
-        }
+        let one = |model, coverage, reward| Earned { model, checkpoint: "a", coverage, reward };
+        let mut earned = vec![one(BASELINE, 1.0, 0.5); 100];
+        earned.extend([one(ENSEMBLE, 0.1, 0.5); 100]); // another kind of conversation
+        earned.extend([one("nobody", 1.0, 0.5); 100]);
+        earned.extend([Earned { checkpoint: "b", ..one(ENSEMBLE, 1.0, 0.4) }; 100]); // another one
+        earned.extend([one(ENSEMBLE, 1.0, 0.4); 99]);
+        lineup.set_rewards(&earned);
         assert_eq!(who(&lineup, &whole), [ENSEMBLE]);
-        lineup.record_reward(ENSEMBLE, 1.0, 0.4);
+        earned.push(one(ENSEMBLE, 1.0, 0.4));
+        lineup.set_rewards(&earned);
         assert_eq!(who(&lineup, &whole), [BASELINE]);
         assert_eq!(who(&lineup, &[Conversation::EMPTY]), [ENSEMBLE]);
         let names: Vec<_> = lineup.statistics().into_iter().map(|one| one.name).collect();
         assert_eq!(names, [BASELINE, ENSEMBLE, CONSTANT], "the preferred one first");
+        // 100 * 0.5 and twice 100 * 0.4 of all that have the name.
+        let mean = lineup.statistics()[1].mean_reward.unwrap();
+        assert!((mean - 130.0 / 300.0).abs() < 1e-12);
+        lineup.set_rewards(&[]);
+        assert_eq!(who(&lineup, &whole), [ENSEMBLE], "all that is known is what was said last");
+    }
+
+    #[test]
+    fn a_restart_changes_nothing_about_the_same_models() {
+        let asked = [conversation(0.0)];
+        let before = sure_ones(&Hand::new());
+        ["a", "b"].iter().for_each(|of| before.members[1].standing.is_of(of));
+        who(&before, &asked);
+        let one = |model, reward| Earned { model, checkpoint: "a", coverage: 1.0, reward };
+        let mut earned = vec![one(BASELINE, 0.5); 100];
+        earned.extend([one(ENSEMBLE, 0.4); 100]);
+        before.members[0].standing.is_of("a");
+        before.set_rewards(&earned);
+        let saved = before.save();
+        let text = serde_json::to_string(&saved).unwrap();
+        let after = sure_ones(&Hand::new());
+        assert_eq!(after.restore(&serde_json::from_str(&text).unwrap()), 3);
+        assert_eq!(after.statistics(), before.statistics());
+        assert_eq!(after.save(), saved);
+        assert_eq!(who(&after, &asked), [BASELINE]);
+        let mut other = sure_ones(&Hand::new());
+        other.members[1].fingerprint = "another".to_owned();
+        assert_eq!(other.restore(&saved), 2);
+        assert_eq!(other.save().models[1].statistics.rewards.count, 0);
+        assert_eq!(who(&other, &asked), [ENSEMBLE]);
     }
 
     #[test]

@@ -231,9 +231,12 @@ fn lineup(
     });
     members.push(Member::new(CONSTANT, Arc::new(constant), format!("{:?}", constant.answer())));
     let mut lineup = Lineup::new(members);
+    let name: Arc<str> = name.into();
+    lineup.members.iter().for_each(|member| member.standing.is_of(&name));
+    lineup.predictor.clone_from(&predictor);
     lineup.validation = manifest.and_then(|manifest| manifest.coverage);
     lineup.checkpoint = Some(path.to_owned());
-    lineup.name = name.into();
+    lineup.name = name;
     lineup.calibration = calibration;
     lineup.warnings = damage.iter().map(|error| with_causes(error)).collect();
     (lineup, predictor)

@@ -16,6 +16,7 @@ mod member;
 mod parts;
 mod registry;
 mod samples;
+mod saved;
 mod standing;
 mod statistics;
 
@@ -25,6 +26,7 @@ pub use loading::{LoadOptions, Source};
 pub use member::Answered;
 pub use parts::{BASELINE, CONSTANT, ENSEMBLE, NAMES};
 pub use registry::Registry;
+pub use saved::{Earned, InUse, SavedModel, SavedModels, SavedRewards, SavedStatistics};
 pub use statistics::ModelStatistics;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::error::{ModelFailure, ModelsError};
 use super::lineup::{Asking, Lineup};
 use super::member::{Answered, Member};
+use super::saved::{Earned, InUse, SavedModels};
 use super::statistics::ModelStatistics;
 use crate::features::Conversation;
 use crate::model::Model;
@@ -60,10 +61,31 @@ impl Registry {
         self.current().statistics()
     }
 
-    /// Notes what an answer of a model earned, or would have, on a conversation of which this share of
-    /// the features was known. Whether there is such a model.
-    pub fn record_reward(&self, model: &str, coverage: f64, reward: f64) -> bool {
-        self.current().record_reward(model, coverage, reward)
+    /// Sets what is known of the rewards of the models' answers: this, and nothing else. Models are
+    /// preferred by it once enough is known.
+    pub fn set_rewards(&self, earned: &[Earned<'_>]) {
+        self.current().set_rewards(earned);
+    }
+
+    /// What is to be kept of the models over a restart.
+    pub fn save(&self) -> SavedModels {
+        self.current().save()
+    }
+
+    /// Goes on with what an earlier process knew of the models that are the very same, and says how
+    /// many these are. To be called before anything is asked.
+    pub fn restore(&self, saved: &SavedModels) -> usize {
+        self.current().restore(saved)
+    }
+
+    /// What answers now, and how its rewards and its confidence are counted.
+    pub fn in_use(&self) -> InUse {
+        let lineup = self.current();
+        InUse {
+            checkpoint: Arc::clone(&lineup.name),
+            calibration: Arc::clone(&lineup.calibration),
+            predictor: lineup.predictor.clone(),
+        }
     }
 
     /// The folder of the checkpoint in use, for people to read.

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::choice::{FEWEST_TRUTHS, Known};
+use super::saved::SavedRewards;
 
 /// So many failed conversations are more than one strange one.
 pub(super) const FAILURES: usize = 3;
@@ -52,7 +53,9 @@ struct State {
     recovered: Option<Instant>,
     lately: Lately,
     /// What it earned here, by how much was known.
-    rewards: [Rewards; Known::ALL.len()],
+    rewards: [SavedRewards; Known::ALL.len()],
+    /// The names of the checkpoints that this very model was served from.
+    checkpoints: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -72,12 +75,6 @@ struct Lately {
     at: Option<Instant>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Rewards {
-    count: u64,
-    sum: f64,
-}
-
 impl Default for Standing {
     fn default() -> Standing {
         let state = State {
@@ -87,6 +84,7 @@ impl Default for Standing {
             recovered: None,
             lately: Lately::default(),
             rewards: Default::default(),
+            checkpoints: Vec::new(),
         };
         Standing { healthy: AtomicBool::new(true), state: Mutex::new(state) }
     }
@@ -110,15 +108,31 @@ impl Standing {
 
     /// The mean reward that it earned here on conversations like this, if it is known of enough.
     pub(super) fn earned(&self, known: Known) -> Option<f64> {
-        let Rewards { count, sum } = self.lock().rewards[known as usize];
+        let SavedRewards { count, sum } = self.lock().rewards[known as usize];
         (count >= FEWEST_TRUTHS).then(|| sum / count as f64)
     }
 
-    /// Counts a reward.
-    pub(super) fn rewarded(&self, known: Known, reward: f64) {
-        let rewards = &mut self.lock().rewards[known as usize];
-        rewards.count += 1;
-        rewards.sum += reward;
+    /// What it earned here, in the order of [`Known::ALL`].
+    pub(super) fn rewards(&self) -> [SavedRewards; Known::ALL.len()] {
+        self.lock().rewards
+    }
+
+    /// Sets what it earned here, in the order of [`Known::ALL`].
+    pub(super) fn set_rewards(&self, rewards: [SavedRewards; Known::ALL.len()]) {
+        self.lock().rewards = rewards;
+    }
+
+    /// The names of the checkpoints that this very model was served from.
+    pub(super) fn checkpoints(&self) -> Vec<String> {
+        self.lock().checkpoints.clone()
+    }
+
+    /// Notes that it is, or was, served from this checkpoint.
+    pub(super) fn is_of(&self, checkpoint: &str) {
+        let checkpoints = &mut self.lock().checkpoints;
+        if !checkpoints.iter().any(|known| known == checkpoint) {
+            checkpoints.push(checkpoint.to_owned());
+        }
     }
 
     /// Counts conversations that it answered.
@@ -272,11 +286,10 @@ mod tests {
     #[test]
     fn rewards_count_from_a_hundred_on() {
         let standing = Standing::default();
-        for _ in 0..99 {
-            standing.rewarded(Known::Little, 0.5);
-        }
+        let little = |count, sum| [SavedRewards { count, sum }, SavedRewards::default()];
+        standing.set_rewards(little(99, 49.5));
         assert_eq!(standing.earned(Known::Little), None);
-        standing.rewarded(Known::Little, 0.0);
+        standing.set_rewards(little(100, 49.5));
         assert_eq!(standing.earned(Known::Little), Some(0.495));
         assert_eq!(standing.earned(Known::Most), None);
     }

@@ -1,7 +1,9 @@
-//! What a model did since the miner started.
+//! What a model did, this process and those before it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use super::saved::{SavedRewards, SavedStatistics};
 
 /// How a model does.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -56,11 +58,40 @@ impl Statistics {
         sums.failures += conversations as u64;
     }
 
-    /// Counts a truth that became known.
-    pub(super) fn rewarded(&self, reward: f64) {
+    /// Sets what its answers earned: of how many that is known, and their sum.
+    pub(super) fn set_rewards(&self, rewards: u64, sum: f64) {
         let mut sums = self.lock();
-        sums.rewards += 1;
-        sums.reward += reward;
+        (sums.rewards, sums.reward) = (rewards, sum);
+    }
+
+    /// What is kept over a restart.
+    pub(super) fn save(&self) -> SavedStatistics {
+        let sums = self.lock();
+        SavedStatistics {
+            requests: sums.requests,
+            failures: sums.failures,
+            confidence_sum: sums.confidence,
+            batches: sums.times.count,
+            seconds: sums.times.seconds,
+            time_bins: sums.times.bins.to_vec(),
+            rewards: SavedRewards { count: sums.rewards, sum: sums.reward },
+        }
+    }
+
+    /// Goes on from what an earlier process counted.
+    pub(super) fn restore(&self, saved: &SavedStatistics) {
+        let mut times = Times { count: saved.batches, seconds: saved.seconds, ..Times::default() };
+        for (bin, count) in times.bins.iter_mut().zip(&saved.time_bins) {
+            *bin = *count;
+        }
+        *self.lock() = Sums {
+            requests: saved.requests,
+            failures: saved.failures.min(saved.requests),
+            times,
+            confidence: saved.confidence_sum,
+            rewards: saved.rewards.count,
+            reward: saved.rewards.sum,
+        };
     }
 
     pub(super) fn of(&self, name: &str, healthy: bool) -> ModelStatistics {
@@ -145,14 +176,16 @@ mod tests {
         statistics.answered([0.2, 0.4].into_iter(), Duration::from_millis(3));
         statistics.answered([0.9].into_iter(), Duration::from_millis(1));
         statistics.failed(2);
-        statistics.rewarded(0.5);
-        statistics.rewarded(0.25);
+        statistics.set_rewards(2, 0.75);
         let found = statistics.of("a", false);
         assert_eq!((found.name.as_str(), found.healthy), ("a", false));
         assert_eq!((found.requests, found.failures), (5, 2));
         assert!((found.mean_seconds - 0.002).abs() < 1e-12);
         assert!((found.mean_confidence - 0.5).abs() < 1e-12);
         assert_eq!(found.mean_reward, Some(0.375));
+        let again = Statistics::default();
+        again.restore(&statistics.save());
+        assert_eq!(again.of("a", false), found);
     }
 
     /// ```python

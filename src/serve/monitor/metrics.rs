@@ -148,6 +148,8 @@ impl Metrics {
         let mut now = Registry::default();
         register_state(&mut now, snapshot);
         register_models(&mut now, snapshot);
+        register_learned(&mut now, snapshot);
+        register_kept(&mut now, snapshot);
         register_process(&mut now, uptime_seconds, started_seconds);
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &now))
@@ -161,6 +163,12 @@ fn whole(registry: &mut Registry, name: &str, help: &str, value: usize) {
     let gauge = Whole::default();
     gauge.set(value as u64);
     registry.register(name, help, gauge);
+}
+
+fn counted(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter = Counter::<u64>::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
 }
 
 fn real(registry: &mut Registry, name: &str, help: &str, value: f64) {
@@ -209,6 +217,44 @@ fn register_models(registry: &mut Registry, snapshot: &Snapshot) {
         failures,
     );
     registry.register("convminer_model_healthy", "Whether a model is asked at all", healthy);
+}
+
+fn register_learned(registry: &mut Registry, snapshot: &Snapshot) {
+    let truths = snapshot.truths.as_ref();
+    let known = truths.map_or(0, |truths| truths.known);
+    let help = "Answers of the last 30 days whose truth is known";
+    whole(registry, "convminer_truths_known", help, known as usize);
+    let mean = truths.and_then(|truths| truths.mean_reward).unwrap_or(f64::NAN);
+    real(registry, "convminer_truths_mean_reward", "Their mean reward; NaN without any", mean);
+    if let Some(recalibration) = snapshot.recalibration {
+        let help = "Whether the confidence is corrected by what became of answers";
+        let in_force = usize::from(recalibration.in_force);
+        whole(registry, "convminer_recalibration_in_force", help, in_force);
+        let help = "By how much that lowers the mean log loss of the last truths";
+        real(registry, "convminer_recalibration_gain", help, recalibration.gain);
+    }
+    let Some(tuning) = &snapshot.tuning else { return };
+    let parameters = Named::<Real>::default();
+    for (name, value) in &tuning.parameters {
+        parameters.get_or_create(&[("parameter", (*name).to_owned())]).set(*value);
+    }
+    registry.register("convminer_tuning", "Tuned parameters in force", parameters);
+    let help = "Whether the tuning history cannot be used";
+    whole(registry, "convminer_tuning_refused", help, usize::from(tuning.refused.is_some()));
+}
+
+fn register_kept(registry: &mut Registry, snapshot: &Snapshot) {
+    if let Some(journal) = &snapshot.journal {
+        let help = "Answers that were written into the journal";
+        counted(registry, "convminer_journal_written", help, journal.written);
+        let help = "Answers that should have been and were not, for want of room";
+        counted(registry, "convminer_journal_dropped", help, journal.dropped);
+        let failing = usize::from(journal.failing.is_some());
+        let help = "Whether the journal cannot be written at the moment";
+        whole(registry, "convminer_journal_failing", help, failing);
+    }
+    let help = "How often state could not be saved";
+    counted(registry, "convminer_state_save_failures", help, snapshot.state.failures);
 }
 
 fn register_process(registry: &mut Registry, uptime_seconds: f64, started_seconds: f64) {

@@ -6,6 +6,7 @@
 //! All of it has a size that no caller can change: 0.2 MB, and 29 KB for each of up to 256 validators.
 
 mod errors;
+mod lasting;
 mod metrics;
 mod process;
 mod request;
@@ -20,12 +21,14 @@ use std::time::{Duration, Instant};
 
 use super::models::ModelStatistics;
 use crate::clock::Clock;
+use crate::journal::JournalStats;
 use errors::RecentErrors;
 use metrics::Metrics;
 use tally::{Sample, Tally, seconds};
 use validators::Validators;
 use window::{FINE, Moment, Timeline, Windows};
 
+pub use lasting::{RecalibrationStats, StateStats, TuningStats};
 pub use metrics::METRICS_CONTENT_TYPE;
 pub use request::{Finished, Given, Outcome, Phases};
 pub use stats::{
@@ -56,6 +59,14 @@ pub struct Snapshot {
     pub models: Vec<ModelStatistics>,
     /// How the answers fared whose truth is known; `None` while none is.
     pub truths: Option<Truths>,
+    /// How far the confidence is corrected by that; `None` where nobody looks.
+    pub recalibration: Option<RecalibrationStats>,
+    /// The tuned parameters; `None` where nobody follows them.
+    pub tuning: Option<TuningStats>,
+    /// How the journal is written; `None` without one.
+    pub journal: Option<JournalStats>,
+    /// How state is saved.
+    pub state: StateStats,
 }
 
 /// Counts what becomes of requests. Shared by all that serve.
@@ -194,7 +205,7 @@ fn summary(tally: &Tally, since: Duration, snapshot: &Snapshot, memory: Option<u
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -268,6 +279,25 @@ mod tests {
             nonces: 99,
             registered: Some(256),
             models: vec![model("ensemble", true), model("a \"b\"\\\nc", false)],
+            truths: Some(Truths { known: 4, mean_reward: Some(0.25), ..Truths::default() }),
+            recalibration: Some(RecalibrationStats {
+                in_force: true,
+                truths: 4,
+                compared: 4,
+                gain: 0.5,
+                standard_error: 0.1,
+            }),
+            tuning: Some(TuningStats {
+                parameters: [("threshold_offset", 0.1)].into(),
+                refused: None,
+            }),
+            journal: Some(JournalStats {
+                written: 9,
+                dropped: 1,
+                failing: Some("the disk is full".to_owned()),
+                ..JournalStats::default()
+            }),
+            state: StateStats { failures: 3, failing: Vec::new() },
             ..Snapshot::default()
         }
     }
@@ -335,7 +365,9 @@ mod tests {
         assert_eq!(stats["errors"], error);
         let reload = json!([{"what": "metagraph", "ok": 1, "refused": 1, "last": 1_000_100.0, "refusal": "no list"}]);
         assert_eq!(stats["reloads"], reload);
-        assert_eq!(stats["truths"], Value::Null);
+        assert_eq!(stats["truths"]["known"], 4);
+        assert_eq!(stats["journal"]["failing"], "the disk is full");
+        assert_eq!(stats["tuning"]["parameters"], json!({"threshold_offset": 0.1}));
     }
 
     #[test]
@@ -418,6 +450,16 @@ mod tests {
             "convminer_model_healthy{model=\"a \\\"b\\\"\\\\\\nc\"} 0",
             "convminer_reloads_total{what=\"checkpoint\",result=\"refused\"} 1",
             "process_start_time_seconds 1000000.0",
+            "convminer_truths_known 4",
+            "convminer_truths_mean_reward 0.25",
+            "convminer_recalibration_in_force 1",
+            "convminer_recalibration_gain 0.5",
+            "convminer_tuning{parameter=\"threshold_offset\"} 0.1",
+            "convminer_tuning_refused 0",
+            "convminer_journal_written_total 9",
+            "convminer_journal_dropped_total 1",
+            "convminer_journal_failing 1",
+            "convminer_state_save_failures_total 3",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }

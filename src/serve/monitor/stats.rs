@@ -6,7 +6,10 @@ use super::super::models::ModelStatistics;
 use super::errors::RecentError;
 use super::tally::{CONFIDENCE_PARTS, QUANTILE_RELATIVE_ERROR, Tally, seconds};
 use super::window::{Moment, NAMES, SECONDS, Windows};
-use super::{Monitor, Outcome, Snapshot, Truths, process};
+use super::{
+    Monitor, Outcome, RecalibrationStats, Snapshot, StateStats, Truths, TuningStats, process,
+};
+use crate::journal::JournalStats;
 
 /// What the miner has done and how it is. Its fields are the keys of `/stats.json`; times are in
 /// seconds, moments in seconds since 1970.
@@ -54,6 +57,14 @@ pub struct Stats {
     pub reloads: Vec<ReloadStats>,
     /// How the answers fared whose truth is known; `null` while none is.
     pub truths: Option<Truths>,
+    /// How far the confidence is corrected by that; `null` where nobody looks.
+    pub recalibration: Option<RecalibrationStats>,
+    /// The tuned parameters; `null` where nobody follows them.
+    pub tuning: Option<TuningStats>,
+    /// How the journal is written; `null` without one.
+    pub journal: Option<JournalStats>,
+    /// How state is saved.
+    pub state: StateStats,
 }
 
 /// One of something for each window.
@@ -282,6 +293,10 @@ impl Monitor {
             errors: errors.into_iter().map(ErrorStats::from).collect(),
             reloads,
             truths: snapshot.truths.clone(),
+            recalibration: snapshot.recalibration,
+            tuning: snapshot.tuning.clone(),
+            journal: snapshot.journal.clone(),
+            state: snapshot.state.clone(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! How answers fared whose truth became known.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the answers fared whose truth is known.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Truths {
     /// Of how many answers the truth is known.
     pub known: u64,
@@ -16,7 +16,7 @@ pub struct Truths {
 }
 
 /// The mean reward of some time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RewardPoint {
     /// When it began, in seconds since 1970.
     pub time: f64,
@@ -27,7 +27,7 @@ pub struct RewardPoint {
 }
 
 /// Answers of about the same confidence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityPart {
     /// Their mean confidence.
     pub mean_confidence: f64,

@@ -206,6 +206,8 @@ function drawReward(host, points, now) {
   const x = (time) => area.left + ((area.right - area.left) * (time - first)) / (last - first);
   const line = points.map((point) => `${x(point.time).toFixed(2)},${y(point.mean_reward).toFixed(2)}`);
   svg(area.drawing, "polyline", { class: "line s4", points: line.join(" ") });
+  // A line of one point cannot be seen.
+  if (points.length === 1) svg(area.drawing, "circle", { class: "point s4", cx: x(first), cy: y(points[0].mean_reward), r: 4 });
   svg(area.drawing, "text", { x: area.left, y: area.bottom + 16 }, moment(first, now));
   svg(area.drawing, "text", { class: "end", x: area.right, y: area.bottom + 16 }, moment(last, now));
 }

@@ -1,4 +1,4 @@
-//! What must outlive the process: the nonces that were accepted.
+//! The nonces that were accepted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::AxonView;
-use super::nonces::{NonceLimits, Nonces};
+use super::StateHealth;
+use super::file::set_aside;
 use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::files;
+use crate::serve::AxonView;
+use crate::serve::nonces::{NonceLimits, Nonces};
 
 /// How often it is looked whether something must be saved at once.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,6 +25,7 @@ pub struct NonceFile {
     clock: Arc<dyn Clock>,
     /// One writes at a time.
     writing: Arc<Mutex<()>>,
+    health: Arc<StateHealth>,
 }
 
 impl NonceFile {
@@ -34,8 +37,14 @@ impl NonceFile {
     /// If the folder cannot be made.
     pub fn of(folder: &Path, hotkey: &str, clock: Arc<dyn Clock>) -> io::Result<NonceFile> {
         std::fs::create_dir_all(folder)?;
-        let path = folder.join(format!("nonces.{hotkey}.json"));
-        Ok(NonceFile { path, clock, writing: Arc::default() })
+        let path = folder.join(format!("{}.{hotkey}.json", super::NONCES));
+        Ok(NonceFile { path, clock, writing: Arc::default(), health: Arc::default() })
+    }
+
+    /// The same, which tells there how [`NonceFile::keep`] goes.
+    #[must_use]
+    pub fn with_health(self, health: Arc<StateHealth>) -> NonceFile {
+        NonceFile { health, ..self }
     }
 
     /// Where it is.
@@ -56,7 +65,7 @@ impl NonceFile {
                 Ok(nonces) => nonces,
                 Err(error) => {
                     let reason = with_causes(&error);
-                    let aside = self.set_aside(now_ns)?;
+                    let aside = set_aside(&self.path, now_ns)?;
                     let (file, aside) = (self.path.display(), aside.display());
                     tracing::warn!(%file, %aside, reason, "the saved nonces are damaged; set aside");
                     Nonces::started(limits, now_ns)
@@ -89,7 +98,8 @@ impl NonceFile {
     /// Saves every so often when there is something new, and at once when it must not be lost, until
     /// it is dropped. A file that cannot be written is told once and tried again.
     pub async fn keep(self, view: AxonView, every: Duration) {
-        let (mut saved, mut at, mut is_told) = (view.nonces().accepted(), Instant::now(), false);
+        let (mut saved, mut at) = (view.nonces().accepted(), Instant::now());
+        let name = self.path.display().to_string();
         loop {
             tokio::time::sleep(LOOK.min(every)).await;
             let accepted = view.nonces().accepted();
@@ -99,29 +109,15 @@ impl NonceFile {
             }
             let (file, nonces) = (self.clone(), view.clone());
             let result = tokio::task::spawn_blocking(move || file.save(nonces.nonces(), false));
-            match result.await {
-                Ok(Ok(())) => {
-                    if is_told {
-                        tracing::info!(file = %self.path.display(), "the nonces are saved again");
-                    }
-                    (saved, is_told) = (accepted, false);
+            // Else the runtime is ending.
+            if let Ok(result) = result.await {
+                self.health.saved(&name, &result);
+                if result.is_ok() {
+                    saved = accepted;
                 }
-                Ok(Err(error)) if !is_told => {
-                    let file = self.path.display();
-                    tracing::warn!(%file, %error, "the nonces cannot be saved; trying again");
-                    is_told = true;
-                }
-                // Told already; or the runtime is ending.
-                _ => (),
             }
             at = Instant::now();
         }
-    }
-
-    fn set_aside(&self, now_ns: u64) -> io::Result<PathBuf> {
-        let aside = self.path.with_extension(format!("damaged-{now_ns}"));
-        std::fs::rename(&self.path, &aside)?;
-        Ok(aside)
     }
 }
 
