@@ -6,6 +6,10 @@
 //! - [`load`]: a load generator for axons; above [`serve`]
 //! - [`report`]: how a miner does, as numbers and as a page; above [`train`]
 //! - [`serve`] and [`train`]: the two activities; neither imports the other
+//! - [`diagnosis`]: where the reward goes, as numbers and as a page; above [`replay`] and [`train`]
+//! - [`learn`]: what a miner learns at work, and which checkpoint is served; above [`replay`] and
+//!   [`train`]
+//! - [`tune`]: changes to what runs, within rules, and their history
 //! - [`chain`]: keys, wallets and the metagraph file
 //! - [`model`]: what a trained miner is
 //! - [`features`]: a conversation becomes the model's input
@@ -16,9 +20,11 @@ mod causes;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod diagnosis;
 pub mod features;
 pub mod files;
 pub mod journal;
+pub mod learn;
 pub mod load;
 pub mod model;
 mod nearest;
@@ -26,5 +32,7 @@ pub mod outcomes;
 pub mod replay;
 pub mod report;
 pub mod serve;
+pub mod simulate;
 pub mod subnet;
 pub mod train;
+pub mod tune;

@@ -9,10 +9,14 @@ use serde::Serialize;
 use super::ExitStatus;
 use super::common::{LabelledData, hash_file, load};
 use super::error::WithHint as _;
+use super::logged::LoggedData;
 use super::printer::Printer;
+use crate::model::Predictor;
 use crate::model::calibration::{self, Calibration, Method};
 use crate::model::checkpoint;
 use crate::model::device::DeviceChoice;
+use crate::replay::{self, Calibrated, CalibrationRows, LeftOut};
+use crate::serve::models::{BASELINE, ENSEMBLE};
 use crate::train::evaluation::{
     ReliabilityBin, brier, expected_calibration_error, log_loss, reliability,
 };
@@ -25,8 +29,20 @@ const BINS: usize = 10;
 /// The arguments of `convminer calibrate`.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
+    /// Labelled conversations: .parquet, .csv or .ndjson
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Leave out rows that nothing can be learned from, instead of refusing the file
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    drop_invalid: bool,
+    /// Calibrate on what the checkpoint's networks answered while serving and whose truth is known,
+    /// in place of --data
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    from_journal: bool,
     #[command(flatten)]
-    labelled: LabelledData,
+    logged: LoggedData,
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
@@ -83,6 +99,9 @@ fn half_life(text: &str) -> Result<f64, String> {
 struct Report {
     checkpoint: PathBuf,
     rows: usize,
+    /// What of the journal says nothing of the calibration; absent with `--data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOut>,
     /// What each method would do to rows it has not seen; empty with `--update`.
     candidates: Vec<Candidate>,
     /// The one that was taken.
@@ -116,6 +135,7 @@ struct Side {
 struct Rows {
     raw: Vec<f64>,
     converted: Vec<bool>,
+    left_out: Option<LeftOut>,
 }
 
 /// A new calibration, and how it does on rows it has not seen.
@@ -126,7 +146,7 @@ struct Fitted {
     unseen: Vec<f64>,
 }
 
-/// Fits a checkpoint's calibration to labelled rows and writes it into the checkpoint.
+/// Fits a checkpoint's calibration to labelled rows, or to what came of its answers, and writes it into the checkpoint.
 ///
 /// # Errors
 ///
@@ -134,18 +154,12 @@ struct Fitted {
 /// calibration cannot go on learning but should.
 pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let (path, predictor) = load(args.checkpoint.clone(), DeviceChoice::Cpu)?;
-    let (table, truths) = args.labelled.read(printer)?;
-    enough(truths.len(), &args)?;
-    if hash_file(&args.labelled.data)? == checkpoint::read_manifest(&path)?.data.sha256 {
-        printer.warn(
-            "these are the rows that the checkpoint was trained on, which it knows too well: \
-             calibrate on others",
-        );
-    }
-    let rows = Rows {
-        raw: predictor.estimate(&table.conversations).iter().map(|e| e.probability).collect(),
-        converted: truths.iter().map(|truth| truth.converted).collect(),
+    let rows = if args.from_journal {
+        of_journal(&args, &path, &predictor, printer)?
+    } else {
+        of_table(&args, &path, &predictor, printer)?
     };
+    enough(&rows, &args)?;
     let old = predictor.calibration;
     let current: Vec<f64> = rows.raw.iter().map(|raw| old.apply(*raw)).collect();
     let fitted = if args.update { update(&args, old, &rows, &path)? } else { fit(&args, &rows) };
@@ -157,6 +171,7 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus>
     }
     let report = Report {
         rows: rows.raw.len(),
+        left_out: rows.left_out,
         before: side(&current, &rows.converted, fitted.bins),
         after: side(&fitted.unseen, &rows.converted, fitted.bins),
         candidates: fitted.candidates,
@@ -178,14 +193,70 @@ pub fn run(args: CalibrateArgs, printer: &Printer) -> anyhow::Result<ExitStatus>
     Ok(ExitStatus::Success)
 }
 
+/// What the model says of labelled conversations.
+fn of_table(
+    args: &CalibrateArgs,
+    path: &Path,
+    predictor: &Predictor,
+    printer: &Printer,
+) -> anyhow::Result<Rows> {
+    let Some(data) = args.data.clone() else {
+        return Err(anyhow!("expected rows to calibrate on, but there is no --data"))
+            .with_hint(|| "--from-journal takes what was answered while serving");
+    };
+    let labelled = LabelledData { data, drop_invalid: args.drop_invalid };
+    let (table, truths) = labelled.read(printer)?;
+    if hash_file(&labelled.data)? == checkpoint::read_manifest(path)?.data.sha256 {
+        printer.warn(
+            "these are the rows that the checkpoint was trained on, which it knows too well: \
+             calibrate on others",
+        );
+    }
+    let estimates = predictor.estimate(&table.conversations);
+    Ok(Rows {
+        raw: estimates.iter().map(|estimate| estimate.probability).collect(),
+        converted: truths.iter().map(|truth| truth.converted).collect(),
+        left_out: None,
+    })
+}
+
+/// What the model said while serving, as far as the truth is known.
+fn of_journal(
+    args: &CalibrateArgs,
+    path: &Path,
+    predictor: &Predictor,
+    printer: &Printer,
+) -> anyhow::Result<Rows> {
+    if args.data.is_some() {
+        printer.warn("--data is not read, for --from-journal stands in for it");
+    }
+    let LoggedData { journal, outcomes, .. } = &args.logged;
+    let window = args.logged.window();
+    let (resolved, joined) = replay::resolved(journal, outcomes, window)?;
+    args.logged.check(&joined, printer)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A checkpoint without networks is answered for by its baseline, and that is calibrated.
+    let model = if predictor.ensemble.is_some() { ENSEMBLE } else { BASELINE };
+    let calibrated = Calibrated { checkpoint: &name, model, predictor };
+    let CalibrationRows { raw, converted, left_out } = CalibrationRows::of(&resolved, calibrated);
+    printer.note(format_args!(
+        "{} conversations with a known truth that the {model} of {name} was asked about{left_out}",
+        raw.len()
+    ));
+    Ok(Rows { raw, converted, left_out: Some(left_out) })
+}
+
 /// Whether there are rows enough; those that are only counted need not be many.
-fn enough(rows: usize, args: &CalibrateArgs) -> anyhow::Result<()> {
+fn enough(Rows { raw, left_out, .. }: &Rows, args: &CalibrateArgs) -> anyhow::Result<()> {
+    let rows = raw.len();
+    let why = left_out.map(|left_out| left_out.to_string()).unwrap_or_default();
     if rows == 0 {
-        bail!("expected labelled rows to calibrate on, but there are none");
+        bail!("expected labelled rows to calibrate on, but there are none{why}");
     }
     if rows < FEWEST_ROWS && !args.force && !args.update {
         return Err(anyhow!(
-            "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are {rows}"
+            "expected at least {FEWEST_ROWS} labelled rows to calibrate on, but there are \
+             {rows}{why}"
         ))
         .with_hint(|| "--force calibrates on what there is");
     }
@@ -193,7 +264,7 @@ fn enough(rows: usize, args: &CalibrateArgs) -> anyhow::Result<()> {
 }
 
 /// Calibrates anew, by the method that was asked for or that suits the rows.
-fn fit(args: &CalibrateArgs, Rows { raw, converted }: &Rows) -> Fitted {
+fn fit(args: &CalibrateArgs, Rows { raw, converted, .. }: &Rows) -> Fitted {
     let bins = args.bins.map_or(BINS, |bins| bins as usize);
     let choice = calibration::choose(bins, raw, converted);
     let method = args.method.0.unwrap_or(choice.lowest);
@@ -225,7 +296,7 @@ fn fit(args: &CalibrateArgs, Rows { raw, converted }: &Rows) -> Fitted {
 fn update(
     args: &CalibrateArgs,
     old: Calibration,
-    Rows { raw, converted }: &Rows,
+    Rows { raw, converted, .. }: &Rows,
     path: &Path,
 ) -> anyhow::Result<Fitted> {
     let path = path.display();

@@ -48,7 +48,7 @@ pub(super) struct LabelledData {
     /// Leave out rows that nothing can be learned from, instead of refusing the file
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
-    drop_invalid: bool,
+    pub(super) drop_invalid: bool,
 }
 
 impl LabelledData {

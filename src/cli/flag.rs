@@ -101,8 +101,9 @@ pub(super) fn takes_many(arg: &Arg) -> bool {
 
 /// Whether the flag's value must not be shown.
 pub(super) fn is_secret(name: &str) -> bool {
-    let name = canonical(name).replace("api-key", "apikey");
-    name.split(['-', '.']).any(|word| SECRET_WORDS.contains(&word))
+    let name = canonical(name).replace("api-key", "apikey").replace("api.key", "apikey");
+    // Where a secret is kept is none.
+    !name.ends_with("-file") && name.split(['-', '.']).any(|word| SECRET_WORDS.contains(&word))
 }
 
 /// The value as it may be shown.
@@ -270,6 +271,8 @@ mod tests {
             ("wallet.password", true),
             ("api-key", true),
             ("api_key", true),
+            ("api.key", true),
+            ("api.key-file", false),
             ("hotkey_mnemonic", true),
             ("seed", false),
             ("tokenizer", false),

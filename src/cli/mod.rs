@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use tracing_subscriber::filter::LevelFilter;
 
+mod api;
 pub mod bench;
 pub mod calibrate;
 mod common;
@@ -19,21 +20,31 @@ mod computed;
 pub mod config;
 mod config_file;
 mod cross_validation;
+pub mod data;
+pub mod diagnose;
 pub mod error;
 pub mod evaluate;
 mod flag;
 pub mod generate;
 pub mod inspect;
+pub mod learn;
+mod logged;
 mod logging;
+pub mod models;
+pub mod outcomes;
 pub mod predict;
 pub mod printer;
 mod progress;
 pub mod query;
+pub mod replay;
 pub mod report;
 mod scores;
 pub mod serve;
 mod settings;
+pub mod simulate;
+pub mod state;
 pub mod train;
+pub mod tune;
 
 use printer::{ColorWhen, Printer};
 use settings::{Environment, Failure, Layers, Parsed};
@@ -113,9 +124,27 @@ enum Command {
     /// Show what is in a checkpoint
     Inspect(inspect::InspectArgs),
     /// Answer validators over the network, as an axon
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Ask an axon, as a validator's dendrite does
     Query(query::QueryArgs),
+    /// Fetch the data API's training and test sets
+    Data(Box<data::DataArgs>),
+    /// Keep what really happened to conversations: from tables, and from the data API
+    Outcomes(Box<outcomes::OutcomesArgs>),
+    /// Score what was answered as the validators do, now that the truth is known
+    Replay(replay::ReplayArgs),
+    /// Say where the reward went, and whether the miner still fits what it is asked
+    Diagnose(diagnose::DiagnoseArgs),
+    /// Change how a running miner answers: within bounds, one thing at a time, and on record
+    Tune(tune::TuneArgs),
+    /// Learn on from what really happened, if it is due, and serve what proved better
+    Learn(learn::LearnArgs),
+    /// Show the checkpoints, and say which one is served
+    Models(models::ModelsArgs),
+    /// Let miners live through generated days by a clock in fast motion
+    Simulate(simulate::SimulateArgs),
+    /// Show or check what a miner keeps over a restart
+    State(state::StateArgs),
     /// Measure how fast and how well an axon answers
     Bench(bench::BenchArgs),
     /// Show every setting, its value and where that comes from
@@ -143,9 +172,18 @@ impl Command {
             Command::Predict(args) => predict::run(args, printer),
             Command::Calibrate(args) => calibrate::run(args, printer),
             Command::Inspect(args) => inspect::run(args, printer),
-            Command::Serve(args) => serve::run(args, printer),
+            Command::Serve(args) => serve::run(*args, printer),
+            Command::Replay(args) => replay::run(args, printer),
+            Command::Tune(args) => tune::run(args, printer),
+            Command::Diagnose(args) => diagnose::run(args, printer),
+            Command::Learn(args) => learn::run(args, printer),
+            Command::Simulate(args) => simulate::run(&args, printer),
+            Command::Models(args) => models::run(args, printer),
             Command::Query(args) => query::run(args, printer),
+            Command::Outcomes(args) => outcomes::run(*args, printer),
+            Command::Data(args) => data::run(*args, printer),
             Command::Bench(args) => bench::run(args, printer),
+            Command::State(args) => state::run(args, printer),
             Command::Config(args) => config::run(args, layers, printer),
             Command::Completions(args) => completions::run(args, printer),
         }

@@ -35,6 +35,11 @@ impl Interrupts {
         });
         Ok(Interrupts(seen))
     }
+
+    /// What becomes true when it was pressed.
+    pub(super) fn switch(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// A bar a stage or comparison; without a terminal, a line.

@@ -461,8 +461,9 @@ mod tests {
         let variables = [("CONVMINER_CONFIG", named), ("CONVMINER_EPOCHS", "5")];
         let file = format!("[train]\ndata = 'd.csv'\nepochs = 2\nconfig = '{named}'\n");
         let elsewhere = "[train]\ndata = 'd.csv'\nepochs = 2\nbatch-size = 8\n";
-        let regressor = TrainConfig::default().regressor[0].epochs;
-        let stages = format!("3 (classifier), {regressor} (regressor)");
+        let regressors = TrainConfig::default().regressor;
+        let regressors = regressors.iter().map(|it| format!(", {} (regressor)", it.epochs));
+        let stages = format!("3 (classifier){}", regressors.collect::<String>());
         let (plain, stages) = ("convminer train", stages.as_str());
         let over = format!("{flag} --epochs 6");
         for (line, variables, file, epochs, seed, given) in [

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -25,7 +26,10 @@ class Miner:
         names = (name for name in os.environ if not name.startswith("CONVMINER_"))
         self.environment = {name: os.environ[name] for name in names}
         command = [binary, "serve", "--axon.ip=127.0.0.1", "--axon.port=0", "--allow-unregistered"]
-        command += ["--admin.listen=127.0.0.1:0"]
+        # Nothing is written into the repository, and no truth of its user is shown.
+        self.outcomes = tempfile.TemporaryDirectory(prefix="convminer-outcomes-")
+        command += ["--admin.listen=127.0.0.1:0", "--journal=off"]
+        command += ["--outcomes", self.outcomes.name]
         if checkpoint:
             command += ["--checkpoint", checkpoint]
         self.process = subprocess.Popen(

@@ -397,7 +397,12 @@ def main():
             started = time.time()
             miner = None
             try:
-                miner = Miner(ARGUMENTS.binary, ARGUMENTS.checkpoint, wallets)
+                miner = Miner(
+                    ARGUMENTS.binary,
+                    wallets,
+                    f"--checkpoint={ARGUMENTS.checkpoint}",
+                    "--admin.listen=off",
+                )
                 asyncio.run(case(miner, wallets))
                 passed += 1
                 print(f"ok    {name[5:]} ({time.time() - started:.1f} s)", flush=True)

@@ -61,18 +61,17 @@ def remember_nothing(wallets):
 
 
 class Miner:
-    """A running `convminer serve`."""
+    """A running `convminer serve`, in the wallets' folder."""
 
-    def __init__(self, binary, checkpoint, wallets):
+    def __init__(self, binary, wallets, *arguments):
         command = [
             binary,
             "serve",
-            f"--checkpoint={checkpoint}",
             "--axon.ip=127.0.0.1",
             "--axon.port=0",
-            "--admin.listen=off",
             f"--metagraph={wallets.metagraph}",
             *wallets.arguments("miner"),
+            *arguments,
         ]
         self.log = open(wallets.folder / "miner.log", "ab")
         remember_nothing(wallets)
@@ -92,6 +91,7 @@ class Miner:
             raise
         ip, port = ready["listening"].rsplit(":", 1)
         self.ip, self.port, self.hotkey = ip, int(port), ready["hotkey"]
+        self.admin = ready["admin"]
         assert self.hotkey == wallets.miner.ss58_address
         self.url = f"http://{self.ip}:{self.port}/"
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use convminer::serve::admin::{Admin, AdminHandle, spawn};
 use convminer::clock::SystemClock;
+use convminer::journal::JournalStats;
+use convminer::serve::admin::{Admin, AdminHandle, spawn};
 use convminer::serve::models::ModelStatistics;
-use convminer::serve::monitor::{Finished, Given, Monitor, Outcome, Phases, Snapshot};
+use convminer::serve::monitor::{
+    Finished, Given, Monitor, Outcome, Phases, RecalibrationStats, Snapshot, TuningStats,
+};
 use serde_json::{Value, json};
 
 /// How long a test waits for what must come.
@@ -43,6 +46,9 @@ fn scene_at(address: &str) -> Scene {
             mean_confidence: 0.75,
             mean_reward: None,
         }],
+        recalibration: Some(RecalibrationStats::default()),
+        tuning: Some(TuningStats { parameters: [("a", 0.5)].into(), refused: None }),
+        journal: Some(JournalStats::default()),
         ..Snapshot::default()
     };
     let admin = Admin::new(Arc::clone(&monitor), Arc::new(snapshot));
@@ -146,22 +152,32 @@ fn metrics_and_stats_are_of_this_moment() {
 }
 
 /// What dashboards and alerts elsewhere rely on.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 27] = [
     "convminer_answers",
     "convminer_at_work",
     "convminer_batch_size",
     "convminer_checkpoint_info",
     "convminer_confidence",
     "convminer_connections",
+    "convminer_journal_dropped",
+    "convminer_journal_failing",
+    "convminer_journal_written",
     "convminer_model_failures",
     "convminer_model_healthy",
     "convminer_model_requests",
     "convminer_nonces",
     "convminer_phase_seconds",
     "convminer_queue_depth",
+    "convminer_recalibration_gain",
+    "convminer_recalibration_in_force",
     "convminer_registered_hotkeys",
     "convminer_reloads",
     "convminer_requests",
+    "convminer_state_save_failures",
+    "convminer_truths_known",
+    "convminer_truths_mean_reward",
+    "convminer_tuning",
+    "convminer_tuning_refused",
     "convminer_uptime_seconds",
     "process_start_time_seconds",
 ];

@@ -14,10 +14,10 @@ use tower::ServiceExt as _;
 
 use convminer::chain::metagraph::Neuron;
 use convminer::chain::{Keypair, Metagraph};
+use convminer::clock::Clock;
 use convminer::features::Conversation;
 use convminer::model::Model;
 use convminer::serve::access::Access;
-use convminer::clock::Clock;
 use convminer::serve::dendrite::{AskError, Dendrite, Target};
 use convminer::serve::live::Live;
 use convminer::serve::models::Registry;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::{convminer, transcript};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 16] = [
     "generate",
     "train",
     "evaluate",
@@ -18,6 +18,12 @@ const COMMANDS: [&str; 10] = [
     "inspect",
     "serve",
     "query",
+    "replay",
+    "diagnose",
+    "learn",
+    "models",
+    "simulate",
+    "state",
     "config",
     "completions",
 ];

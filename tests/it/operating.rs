@@ -17,7 +17,7 @@ use crate::support::{convminer, generate, signal, succeed, train};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A wallet in `folder`, and the flags that name it.
-fn wallet(folder: &Path) -> Vec<String> {
+pub(crate) fn wallet(folder: &Path) -> Vec<String> {
     let seed = [7; 32];
     let keys = folder.join("wallets/w/hotkeys");
     fs::create_dir_all(&keys).unwrap();
@@ -30,12 +30,12 @@ fn wallet(folder: &Path) -> Vec<String> {
     vec![path, "--wallet.name=w".to_owned(), "--wallet.hotkey=h".to_owned()]
 }
 
-fn start(folder: &Path, wallet: &[String], more: &[&str]) -> Miner {
+pub(crate) fn start(folder: &Path, wallet: &[String], more: &[&str]) -> Miner {
     let arguments: Vec<&str> = wallet.iter().map(String::as_str).chain(more.to_vec()).collect();
     Miner::start(folder, &[&["--axon.ip=127.0.0.1"], &arguments[..]].concat())
 }
 
-fn shipped() -> String {
+pub(crate) fn shipped() -> String {
     format!("--checkpoint={}/checkpoints/default", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -48,11 +48,11 @@ fn status_of(miner: &Miner, request: &[u8]) -> u16 {
     read_response(&mut stream).unwrap().0
 }
 
-fn log(folder: &Path) -> String {
+pub(crate) fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("serve.log")).unwrap()
 }
 
-fn wait_until(what: &str, folder: &Path, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, folder: &Path, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}: {}", log(folder));

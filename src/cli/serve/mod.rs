@@ -1,6 +1,9 @@
 //! `convminer serve`.
 
 mod access;
+mod feedback;
+mod journal;
+mod learning;
 mod limits;
 mod running;
 mod signals;
@@ -15,6 +18,9 @@ use super::ExitStatus;
 use super::printer::Printer;
 use crate::chain::PublicKey;
 
+use feedback::FeedbackArgs;
+use journal::JournalArgs;
+use learning::LearningArgs;
 use limits::{LimitArgs, seconds};
 pub(super) use wallet::WalletArgs;
 
@@ -78,6 +84,12 @@ pub struct ServeArgs {
     /// Seconds between two lines in the log that sum up what was done
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     stats_interval: f64,
+    #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
+    feedback: FeedbackArgs,
+    #[command(flatten)]
+    learning: LearningArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// Break the ensemble at every so many conversations, to see what then happens

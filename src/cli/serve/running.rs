@@ -1,20 +1,26 @@
 //! A miner at work: its parts are put together, run, and stopped.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use burn::tensor::Device;
 use tokio::net::TcpListener;
 
 use super::access::access;
+use super::feedback::{Learning, LearningView};
+use super::journal;
+use super::learning::{Learner, Lessons};
 use super::signals::stop_signal;
 use super::{AdminListen, DEFAULT_ADMIN, ServeArgs};
 use crate::chain::Keypair;
 use crate::cli::common::{self, CHECKPOINTS};
 use crate::cli::printer::Printer;
 use crate::clock::{Clock, SystemClock};
+use crate::journal::Journal;
+use crate::model::adjustment::Adjusting;
 use crate::model::checkpoint::{self, CheckpointError};
 use crate::model::device::DeviceChoice;
 use crate::serve::access::Access;
@@ -24,7 +30,8 @@ use crate::serve::live::{Refresh, Watch};
 use crate::serve::models::{LoadOptions, Registry, Source};
 use crate::serve::monitor::{Monitor, Snapshot};
 use crate::serve::nonces::{NonceLimits, Nonces};
-use crate::serve::state::NonceFile;
+use crate::serve::shadow::Challengers;
+use crate::serve::state::{NonceFile, StateHealth};
 use crate::serve::{Axon, AxonView, ServeConfig, serve};
 
 /// How often it is looked whether files were replaced.
@@ -36,16 +43,28 @@ const OTHER_FILES: u64 = 128;
 pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let monitor = Arc::new(Monitor::new(Arc::clone(&clock)));
-    let models = load_models(args, printer)?;
+    let device = common::open(DeviceChoice::Auto)?;
+    let adjusting = Arc::default();
+    let models = load_models(args, device.clone(), &adjusting, printer)?;
     let (wallet, address) = identity(args, printer)?;
     let is_lasting = wallet.is_some();
     let keypair = wallet.unwrap_or_else(Keypair::generate);
     let access = access(args, printer)?;
-    let _watches = watch(&models, &access, &monitor)?;
+    let challengers = Challengers::follow(Path::new(CHECKPOINTS), device);
+    let _watches = watch(&models, &access, &challengers, &monitor)?;
+    let journal = args.journal.start(Arc::clone(&clock), Some(challengers.annotate()))?;
     // A key that was made now and is gone when the process ends needs no memory: no request to it
     // can be from before, or be replayed.
-    let file = is_lasting.then(|| nonce_file(args, &keypair, &clock)).transpose()?;
+    let health = Arc::default();
+    let file = is_lasting.then(|| nonce_file(args, &keypair, &clock, &health)).transpose()?;
     let (file, nonces) = file.unzip();
+    let learning = Learning::start(
+        args,
+        is_lasting.then_some(keypair.address()),
+        (&models, &adjusting),
+        journal.as_ref(),
+        (&clock, &health),
+    )?;
     let nonces = nonces.unwrap_or_else(|| Nonces::new(NonceLimits::default()));
     let mut config = ServeConfig {
         access,
@@ -53,6 +72,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
         external_port: args.axon_external_port,
         nonces: Some(nonces),
         monitor: Arc::clone(&monitor),
+        journal: journal.clone(),
         clock,
         ..args.limits.apply(ServeConfig::new(keypair))
     };
@@ -60,11 +80,13 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     more_files(&mut config.connections);
     let axon = Axon::start(config, Arc::clone(&models)).context("there is no thread to be had")?;
     let view = axon.view();
-    let admin = admin_pages(args, &models, &view, &monitor, printer)?;
+    let snapshots = snapshots(&models, &view, journal.clone(), learning.view());
+    let admin = admin_pages(args, &snapshots, &monitor, printer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
+    let learner = learner(args, printer)?;
     let served = runtime.block_on(async {
         // Before anything says that the miner is ready, so that no signal comes too early.
         let stop = stop_signal().context("the signals to stop could not be listened for")?;
@@ -78,7 +100,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
         tokio::spawn(sum_up(
             Duration::from_secs_f64(args.stats_interval),
             Arc::clone(&monitor),
-            snapshots(&models, &view),
+            Arc::clone(&snapshots),
         ));
         view.set_listening(true);
         ready(&listener, &hotkey, &models, admin.as_ref(), printer)?;
@@ -86,6 +108,11 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     });
     // Nothing is accepted any more, whether the stop went well or not.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    if let Some(journal) = &journal {
+        journal::stop(journal);
+    }
+    drop(learner);
+    drop(learning);
     if let Some(file) = file {
         file.save(view.nonces(), served.is_ok()).with_context(|| {
             format!("the nonces cannot be saved to `{}`", file.path().display())
@@ -94,8 +121,32 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     served
 }
 
+/// Lets a process learn, if that is asked for.
+fn learner(args: &ServeArgs, printer: &Printer) -> anyhow::Result<Option<Learner>> {
+    let Some(every_hours) = args.learning.every_hours() else { return Ok(None) };
+    if args.checkpoint.is_some() {
+        printer.warn(
+            "--checkpoint names the checkpoint to serve, so that nothing which --learn promotes is \
+             taken up",
+        );
+    }
+    let lessons = Lessons {
+        every_hours,
+        journal: args.journal.folder().clone(),
+        outcomes: args.feedback.outcomes().clone(),
+        state: args.state_dir.clone(),
+    };
+    let learner = Learner::start(lessons).context("there is no thread to learn on")?;
+    Ok(Some(learner))
+}
+
 /// The models of the checkpoint that was named, or of the one that `latest` names.
-fn load_models(args: &ServeArgs, printer: &Printer) -> anyhow::Result<Arc<Registry>> {
+fn load_models(
+    args: &ServeArgs,
+    device: Device,
+    adjusting: &Arc<Adjusting>,
+    printer: &Printer,
+) -> anyhow::Result<Arc<Registry>> {
     let source = match &args.checkpoint {
         Some(path) => Source::Folder(path.clone()),
         None => {
@@ -108,14 +159,13 @@ fn load_models(args: &ServeArgs, printer: &Printer) -> anyhow::Result<Arc<Regist
             Source::Latest { root, otherwise }
         }
     };
-    let device = common::open(DeviceChoice::Auto)?;
     let models = Registry::load(
         source,
         device,
         LoadOptions {
             pin: args.model.clone(),
             panic_every: args.fault_panic_every,
-            ..LoadOptions::default()
+            adjusting: Arc::clone(adjusting),
         },
     )?;
     for warning in models.warnings() {
@@ -124,10 +174,11 @@ fn load_models(args: &ServeArgs, printer: &Printer) -> anyhow::Result<Arc<Regist
     Ok(Arc::new(models))
 }
 
-/// Follows the files of models and metagraph.
+/// Follows the files of models, challenger and metagraph.
 fn watch(
     models: &Arc<Registry>,
     access: &Access,
+    challengers: &Challengers,
     monitor: &Arc<Monitor>,
 ) -> anyhow::Result<Vec<Watch>> {
     let count = |what: &'static str| {
@@ -139,6 +190,8 @@ fn watch(
     };
     let mut watches =
         vec![models.watch(WATCH, count("checkpoint")).context("the checkpoint cannot be watched")?];
+    let watch = challengers.watch(WATCH, count("challenger"));
+    watches.push(watch.context("the challenger cannot be watched")?);
     if let Some(metagraph) = &access.metagraph {
         let watch = metagraph.watch(WATCH, count("metagraph"));
         watches.push(watch.context("the metagraph file cannot be watched")?);
@@ -151,13 +204,14 @@ fn nonce_file(
     args: &ServeArgs,
     keypair: &Keypair,
     clock: &Arc<dyn Clock>,
+    health: &Arc<StateHealth>,
 ) -> anyhow::Result<(NonceFile, Nonces)> {
     let context = || {
         let folder = args.state_dir.display();
         format!("what was answered cannot be remembered in `{folder}` (--state-dir)")
     };
     let file = NonceFile::of(&args.state_dir, keypair.address(), Arc::clone(clock));
-    let file = file.with_context(context)?;
+    let file = file.with_context(context)?.with_health(Arc::clone(health));
     let nonces = file.restore(NonceLimits::default()).with_context(context)?;
     Ok((file, nonces))
 }
@@ -182,22 +236,30 @@ fn more_files(connections: &mut ConnectionLimits) {
 }
 
 /// What is so at this moment.
-fn snapshots(models: &Arc<Registry>, view: &AxonView) -> Arc<dyn Fn() -> Snapshot + Send + Sync> {
+type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+fn snapshots(
+    models: &Arc<Registry>,
+    view: &AxonView,
+    journal: Option<Arc<Journal>>,
+    learning: LearningView,
+) -> Snapshots {
     let (models, view) = (Arc::clone(models), view.clone());
     Arc::new(move || {
-        view.look(Snapshot {
+        let snapshot = view.look(Snapshot {
             checkpoint: models.checkpoint(),
             models: models.statistics(),
+            journal: journal.as_ref().map(|journal| journal.stats()),
             ..Snapshot::default()
-        })
+        });
+        learning.look(snapshot)
     })
 }
 
 /// The pages for the operator. Where nobody asked for them, a miner goes on without.
 fn admin_pages(
     args: &ServeArgs,
-    models: &Arc<Registry>,
-    view: &AxonView,
+    snapshots: &Snapshots,
     monitor: &Arc<Monitor>,
     printer: &Printer,
 ) -> anyhow::Result<Option<AdminHandle>> {
@@ -221,7 +283,7 @@ fn admin_pages(
             "whoever can reach {address} sees metrics and dashboard: they ask for no password"
         ));
     }
-    let admin = Admin::new(Arc::clone(monitor), snapshots(models, view));
+    let admin = Admin::new(Arc::clone(monitor), Arc::clone(snapshots));
     Ok(Some(admin::spawn(listener, admin).context("the admin pages cannot be started")?))
 }
 
@@ -254,11 +316,7 @@ fn ready(
 }
 
 /// Writes a line about what was done into the log, every so often.
-async fn sum_up(
-    every: Duration,
-    monitor: Arc<Monitor>,
-    snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
-) {
+async fn sum_up(every: Duration, monitor: Arc<Monitor>, snapshot: Snapshots) {
     loop {
         tokio::time::sleep(every).await;
         tracing::info!("{}", monitor.summary(&snapshot()));
