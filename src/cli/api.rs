@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::WithHint as _;
-use super::printer::Printer;
+use super::printer::{Line, Printer};
 use super::progress::Interrupts;
 use crate::outcomes::api::{
     Address, ApiKey, Caller, HttpTransport, Patience, Stop, SystemPause, Watch,
@@ -165,7 +165,7 @@ impl Watch for Progress<'_> {
 
     fn waiting(&mut self, reason: &str, time: Duration) {
         const WORTH_A_LINE: Duration = Duration::from_secs(5);
-        let seconds = time.as_secs_f64();
+        let (reason, seconds) = (Line(reason), time.as_secs_f64());
         self.bar.set_message(format!("({reason}; waiting {seconds:.1} s)"));
         if self.bar.is_hidden() && time >= WORTH_A_LINE {
             self.printer.note(format_args!("{reason}; waiting {seconds:.0} s"));

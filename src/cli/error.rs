@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 
 use clap::builder::styling::{AnsiColor, Style};
 
+use super::printer::Lines;
+
 /// Adds advice to an error.
 pub trait WithHint<T> {
     /// Says what the user can do about the error, if there is one. The hint is printed on a line of
@@ -73,7 +75,7 @@ fn push_labelled(
     style: Option<Style>,
     message: &str,
 ) {
-    let message = message.trim_end().replace('\n', "\n    ");
+    let message = Lines(message.trim_end()).to_string().replace('\n', "\n    ");
     let style = style.unwrap_or_default();
     write!(text, "{indent}{style}{label}{style:#} {message}")
         .expect("a String takes any text. This is a bug.");

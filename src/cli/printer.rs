@@ -1,7 +1,7 @@
 //! Everything that reaches the terminal goes through here: data to stdout, the rest to stderr.
 
 use std::env;
-use std::fmt::Display;
+use std::fmt::{self, Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +105,7 @@ impl Printer {
 
     /// Writes a line to stderr that the work goes on without.
     pub fn note(&self, text: impl Display) {
+        let text = Lines(text);
         if self.to_log {
             tracing::info!("{text}");
         } else if !self.quiet {
@@ -114,6 +115,7 @@ impl Printer {
 
     /// Writes `warning: ...` to stderr.
     pub fn warn(&self, text: impl Display) {
+        let text = Lines(text);
         if self.to_log {
             tracing::warn!("{text}");
             return;
@@ -125,7 +127,7 @@ impl Printer {
     /// Writes an error, its causes and its hints to stderr.
     pub fn error(&self, failure: &anyhow::Error) {
         if self.to_log {
-            tracing::error!("{failure:#}");
+            tracing::error!("{}", Lines(format_args!("{failure:#}")));
             return;
         }
         self.line(&error::render(failure, self.color));
@@ -157,6 +159,46 @@ impl Printer {
             }
             io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
         })
+    }
+}
+
+/// Text of one line whatever is in it: control characters, which could do anything to a terminal, are
+/// shown and not sent. For what strangers say.
+pub(super) struct Line<T>(pub(super) T);
+
+/// As [`Line`], but line feeds and tabs stay.
+pub(super) struct Lines<T>(pub(super) T);
+
+impl<T: Display> Display for Line<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping { to: formatter, stays: &[] }, "{}", self.0)
+    }
+}
+
+impl<T: Display> Display for Lines<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping { to: formatter, stays: &['\n', '\t'] }, "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'b> {
+    to: &'a mut fmt::Formatter<'b>,
+    stays: &'static [char],
+}
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let plain = part.trim_end_matches(char::is_control);
+            self.to.write_str(plain)?;
+            for control in part[plain.len()..].chars() {
+                match self.stays.contains(&control) {
+                    true => self.to.write_char(control)?,
+                    false => write!(self.to, "{}", control.escape_default())?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -216,6 +258,16 @@ mod tests {
         assert!(!printer.stdout_closed());
         assert!(printer.clone().watch::<()>(Err(io::ErrorKind::BrokenPipe.into())).is_err());
         assert!(printer.stdout_closed());
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let text = "a\u{1b}[2J\n\u{9b}31m\u{7}\r\tä\u{85}\0";
+        let shown = Lines(text).to_string();
+        assert_eq!(shown, "a\\u{1b}[2J\n\\u{9b}31m\\u{7}\\r\tä\\u{85}\\u{0}");
+        let shown = Line(text).to_string();
+        assert_eq!(shown, "a\\u{1b}[2J\\n\\u{9b}31m\\u{7}\\r\\tä\\u{85}\\u{0}");
+        assert_eq!(Line("").to_string(), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ const FRESH_DAYS: u64 = 2;
 pub(super) enum Step {
     /// Make a table of the lines.
     Compact(Part),
-    /// Remove the lines: there is a table of them.
+    /// Remove the lines if the table beside them is one of them.
     Tidy(Part),
     /// Remove the table, and with it the records.
     Remove(Part),
@@ -24,7 +24,7 @@ pub(super) fn bytes_of(files: &[PartFiles]) -> u64 {
 }
 
 /// The next step, if there is one. `files` are in order of time; `open` is being written, and
-/// `failed` are parts that could not be compacted.
+/// `failed` are parts of which a step failed.
 ///
 /// Over half of the budget the oldest lines become a table, if they are of a day that is over for
 /// two days. Over all of it, any lines that are not being written do; then the oldest tables are
@@ -36,9 +36,9 @@ pub(super) fn next_step(
     open: Option<&Part>,
     failed: &[Part],
 ) -> Option<Step> {
-    let is_closed = |files: &&PartFiles| open != Some(&files.part);
-    let mut closed = files.iter().filter(is_closed);
-    if let Some(both) = closed.find(|files| files.lines.is_some() && files.table.is_some()) {
+    let is_free = |files: &&PartFiles| open != Some(&files.part) && !failed.contains(&files.part);
+    let mut free = files.iter().filter(is_free);
+    if let Some(both) = free.find(|files| files.lines.is_some() && files.table.is_some()) {
         return Some(Step::Tidy(both.part.clone()));
     }
     let bytes = bytes_of(files);
@@ -46,9 +46,8 @@ pub(super) fn next_step(
         return None;
     }
     let fresh = Moment::of_ns(now_ns.saturating_sub(FRESH_DAYS * DAY_NS)).date();
-    let compactable = |files: &&PartFiles| files.lines.is_some() && !failed.contains(&files.part);
-    let mut lines = files.iter().filter(is_closed).filter(compactable);
-    let oldest = lines.next().map(|files| &files.part);
+    let mut free = files.iter().filter(is_free);
+    let oldest = free.find(|files| files.lines.is_some()).map(|files| &files.part);
     if let Some(part) = oldest.filter(|part| part.day < fresh) {
         return Some(Step::Compact(part.clone()));
     }
@@ -58,7 +57,7 @@ pub(super) fn next_step(
     if let Some(part) = oldest {
         return Some(Step::Compact(part.clone()));
     }
-    let table = files.iter().find(|files| files.table.is_some());
+    let table = files.iter().filter(is_free).find(|files| files.table.is_some());
     table.map(|files| Step::Remove(files.part.clone()))
 }
 
@@ -129,13 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compacted_is_passed_over() {
+    fn what_failed_is_passed_over() {
         let all = files(&[("2025-11-18", 60, 0), ("2025-11-19", 60, 0), ("2025-11-20", 0, 9)]);
         let failed = [part("2025-11-18")];
         let step = next_step(&all, NOW, 100, None, &failed);
         assert_eq!(step, Some(Step::Compact(part("2025-11-19"))));
         let failed = [part("2025-11-18"), part("2025-11-19")];
         let step = next_step(&all, NOW, 100, None, &failed);
+        assert_eq!(step, Some(Step::Remove(part("2025-11-20"))));
+        let all = files(&[("2025-11-18", 9, 9), ("2025-11-19", 0, 60), ("2025-11-20", 0, 60)]);
+        let step = next_step(&all, NOW, 100, None, &[part("2025-11-18"), part("2025-11-19")]);
         assert_eq!(step, Some(Step::Remove(part("2025-11-20"))));
     }
 }

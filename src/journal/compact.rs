@@ -21,8 +21,17 @@ pub(super) struct Compacted {
     pub(super) temporary: PathBuf,
     /// How many bytes the lines had.
     pub(super) lines_bytes: u64,
-    /// What could not be read was put into this file.
+    /// What is no record was put into this file.
     pub(super) aside: Option<PathBuf>,
+    /// How many lines that were.
+    pub(super) torn: u64,
+}
+
+impl Compacted {
+    /// Removes what was made. Best effort: the lines are all still there.
+    pub(super) fn remove(&self) {
+        remove(&self.temporary, self.aside.as_deref());
+    }
 }
 
 /// Writes the records of a part's lines into a table under a temporary name, and makes sure that it
@@ -31,8 +40,8 @@ pub(super) struct Compacted {
 ///
 /// # Errors
 ///
-/// If anything cannot be read or written, or the table does not hold what it should. No temporary
-/// file is left then.
+/// If anything cannot be read or written, or the table does not hold what it should. No file that
+/// was made is left then.
 pub(super) fn compact(
     folder: &Path,
     part: &Part,
@@ -40,19 +49,25 @@ pub(super) fn compact(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Compacted>, JournalError> {
     let (from, temporary) = (part.lines(folder), temporary_name(&part.table(folder)));
-    let aside = Aside { from: from.clone(), now_ns, file: None };
-    let compacted = copy(&from, &temporary, aside, goes_on);
+    let mut aside = Aside { from: from.clone(), now_ns, file: None, lines: 0 };
+    let compacted = copy(&from, &temporary, &mut aside, goes_on);
     if !matches!(compacted, Ok(Some(_))) {
-        // Best effort: what matters is the first error.
-        let _ = fs::remove_file(&temporary);
+        remove(&temporary, aside.path());
     }
     compacted
+}
+
+/// Best effort: what matters is the error before.
+fn remove(temporary: &Path, aside: Option<&Path>) {
+    for path in [Some(temporary), aside].into_iter().flatten() {
+        let _ = fs::remove_file(path);
+    }
 }
 
 fn copy(
     from: &Path,
     temporary: &Path,
-    mut aside: Aside,
+    aside: &mut Aside,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Compacted>, JournalError> {
     let lines = File::open(from).map_err(reading(from))?;
@@ -60,7 +75,7 @@ fn copy(
     let (mut rows, mut result, mut is_stopped) = (Rows::create(temporary)?, Ok(()), false);
     let all = lines::each(lines, |_, line| {
         result = match line {
-            Line::Whole(line) => match serde_json::from_slice(line) {
+            Line::Whole(line) => match lines::record(line) {
                 Ok(record) => rows.push(record),
                 Err(_) => aside.add(line),
             },
@@ -80,7 +95,9 @@ fn copy(
     if found != expected {
         return Err(JournalError::Count { path: temporary.to_owned(), expected, found });
     }
-    Ok(Some(Compacted { temporary: temporary.to_owned(), lines_bytes, aside: aside.finish()? }))
+    aside.sync()?;
+    let (temporary, torn) = (temporary.to_owned(), aside.lines);
+    Ok(Some(Compacted { temporary, lines_bytes, aside: aside.path().map(Path::to_owned), torn }))
 }
 
 /// Records on their way into a table.
@@ -131,6 +148,7 @@ struct Aside {
     from: PathBuf,
     now_ns: u64,
     file: Option<(PathBuf, File)>,
+    lines: u64,
 }
 
 impl Aside {
@@ -140,12 +158,16 @@ impl Aside {
             self.file = Some(created.map_err(writing(&self.from))?);
         }
         let Some((path, file)) = &mut self.file else { return Ok(()) };
+        self.lines += 1;
         file.write_all(piece).and_then(|()| file.write_all(b"\n")).map_err(writing(path))
     }
 
-    fn finish(self) -> Result<Option<PathBuf>, JournalError> {
-        let Some((path, file)) = self.file else { return Ok(None) };
-        file.sync_all().map_err(writing(&path))?;
-        Ok(Some(path))
+    fn sync(&self) -> Result<(), JournalError> {
+        let Some((path, file)) = &self.file else { return Ok(()) };
+        file.sync_all().map_err(writing(path))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
     }
 }

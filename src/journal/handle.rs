@@ -91,7 +91,7 @@ pub struct JournalStats {
     pub dropped: u64,
     /// Records that sampling left out.
     pub left_out: u64,
-    /// Lines of earlier processes that were not finished, and were set aside.
+    /// Lines that were not finished or are no records, and were set aside.
     pub torn: u64,
     /// Files of lines that became tables.
     pub compacted: u64,
@@ -101,6 +101,8 @@ pub struct JournalStats {
     pub bytes: u64,
     /// Why the disk takes nothing; none while it does.
     pub failing: Option<String>,
+    /// Why the files cannot be kept within the budget; none while they can.
+    pub budget_failing: Option<String>,
 }
 
 /// Writes what was answered, on a thread of its own. Shared by all that answer.
@@ -159,7 +161,9 @@ impl Journal {
         if scribe.writer.is_prepared() {
             scribe.opened.try_send(()).ok();
         }
-        let keeper = Keeper { folder, budget_bytes, open_part, clock, shared: Arc::clone(&shared) };
+        let lock = scribe.writer.lock();
+        let shared_too = Arc::clone(&shared);
+        let keeper = Keeper { folder, budget_bytes, open_part, lock, clock, shared: shared_too };
         let threads = Threads {
             keeper: spawn("journal-keeper", &shared, move || keeper.run(&look))?,
             scribe: spawn("journal", &shared, move || scribe.run())?,

@@ -1,7 +1,7 @@
 //! Keeps a journal within its budget, on a thread of its own: to compact a day takes seconds.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,8 @@ use super::JournalError;
 use super::budget::{Step, bytes_of, next_step};
 use super::compact::{Compacted, compact};
 use super::error::{reading, writing};
+use super::held::Held;
+use super::lock::FolderLock;
 use super::parts::{self, Part};
 use super::thread::Shared;
 use super::writer::OpenPart;
@@ -26,6 +28,8 @@ pub(super) struct Keeper {
     pub(super) budget_bytes: u64,
     /// The part that is left alone.
     pub(super) open_part: OpenPart,
+    /// Nothing is done without it.
+    pub(super) lock: Arc<FolderLock>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
 }
@@ -33,45 +37,50 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Looks whenever it is told to and now and then, until nobody can tell it any more.
     pub(super) fn run(&self, look: &Receiver<()>) {
-        let mut is_told = false;
         while look.recv_timeout(EVERY) != Err(RecvTimeoutError::Disconnected) {
-            match self.keep() {
-                Ok(()) => is_told = false,
-                Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        let reason = with_causes(&error);
-                        tracing::warn!(
-                            reason,
-                            "the journal's files cannot be kept in their budget"
-                        );
-                    }
-                }
-            }
+            self.look();
         }
     }
 
-    /// Does what needs to be done now. The first error is returned; what else can be done is done.
-    pub(super) fn keep(&self) -> Result<(), JournalError> {
-        let (mut failed, mut first) = (Vec::new(), None);
-        while !self.shared.queue.is_stopping() {
-            let files = parts::list(&self.folder).map_err(reading(&self.folder))?;
+    /// Does what needs to be done now, and tells what cannot be done when that changes.
+    fn look(&self) {
+        let errors = self.keep();
+        let reasons: Vec<_> = errors.iter().map(|error| with_causes(error)).collect();
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let before = std::mem::replace(&mut self.shared.stats().budget_failing, reason.clone());
+        if let Some(reason) = reason.filter(|reason| before.as_ref() != Some(reason)) {
+            tracing::warn!(reason, "the journal's files cannot be kept in their budget");
+        }
+    }
+
+    /// Does what needs to be done now. What fails ends nothing else.
+    fn keep(&self) -> Vec<JournalError> {
+        let (mut failed, mut errors) = (Vec::new(), Vec::new());
+        // Without the lock, the files may be another process's.
+        while !self.shared.queue.is_stopping() && self.lock.is_held() {
+            let files = match parts::list(&self.folder) {
+                Ok(files) => files,
+                Err(error) => {
+                    errors.push(reading(&self.folder)(error));
+                    break;
+                }
+            };
             self.shared.stats().bytes = bytes_of(&files);
             let open = self.open_part();
             let now_ns = self.clock.now_ns();
             let step = next_step(&files, now_ns, self.budget_bytes, open.as_ref(), &failed);
-            match step {
-                None => break,
-                Some(Step::Compact(part)) => {
-                    if let Err(error) = self.compact(&part, now_ns) {
-                        first.get_or_insert(error);
-                        failed.push(part);
-                    }
-                }
-                Some(Step::Tidy(part)) => self.tidy(&part)?,
-                Some(Step::Remove(part)) => self.remove(&part)?,
+            let Some(step) = step else { break };
+            let (part, done) = match step {
+                Step::Compact(part) => (part.clone(), self.compact(&part, now_ns)),
+                Step::Tidy(part) => (part.clone(), self.tidy(&part, now_ns)),
+                Step::Remove(part) => (part.clone(), self.remove(&part)),
+            };
+            if let Err(error) = done {
+                errors.push(error);
+                failed.push(part);
             }
         }
-        first.map_or(Ok(()), Err)
+        errors
     }
 
     fn open_part(&self) -> Option<Part> {
@@ -81,30 +90,57 @@ impl Keeper {
     fn compact(&self, part: &Part, now_ns: u64) -> Result<(), JournalError> {
         let goes_on = || !self.shared.queue.is_stopping();
         let compacted = compact(&self.folder, part, now_ns, &goes_on)?;
-        let Some(Compacted { temporary, lines_bytes, aside }) = compacted else { return Ok(()) };
+        let Some(compacted) = compacted else { return Ok(()) };
+        if !self.exchange(part, &compacted).inspect_err(|_| compacted.remove())? {
+            compacted.remove();
+            return Ok(());
+        }
+        let (lines, table) = (part.lines(&self.folder), part.table(&self.folder));
+        // From here on there are both for a while if a step fails.
+        sync_parent(&table).map_err(writing(&table))?;
+        let mut stats = self.shared.stats();
+        stats.compacted += 1;
+        stats.torn += compacted.torn;
+        drop(stats);
+        let (bytes, file) = (compacted.lines_bytes, lines.display());
+        let bytes_after = fs::metadata(&table).map_or(0, |metadata| metadata.len());
+        let aside = compacted.aside.map(|aside| aside.display().to_string());
+        tracing::info!(%file, bytes, bytes_after, aside, "a part of the journal is a table now");
+        fs::remove_file(&lines).map_err(writing(&lines))
+    }
+
+    /// Gives a table its name, unless its lines have changed since it was made of them.
+    fn exchange(&self, part: &Part, compacted: &Compacted) -> Result<bool, JournalError> {
         let (lines, table) = (part.lines(&self.folder), part.table(&self.folder));
         // Who writes takes a part under this lock, and none that has a table.
         let open = self.open_part.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = fs::metadata(&lines).map_err(reading(&lines))?.len();
-        if open.as_ref() == Some(part) || bytes != lines_bytes {
-            fs::remove_file(&temporary).map_err(writing(&temporary))?;
-            return Ok(());
+        if open.as_ref() == Some(part) || bytes != compacted.lines_bytes {
+            return Ok(false);
         }
-        // From here on the table counts, with or without the lines beside it.
-        let named = fs::rename(&temporary, &table).and_then(|()| sync_parent(&table));
-        named.map_err(writing(&table))?;
-        fs::remove_file(&lines).map_err(writing(&lines))?;
-        drop(open);
-        self.shared.stats().compacted += 1;
-        let bytes_after = fs::metadata(&table).map_or(0, |metadata| metadata.len());
-        let (file, aside) = (lines.display(), aside.map(|aside| aside.display().to_string()));
-        tracing::info!(%file, bytes, bytes_after, aside, "a part of the journal is a table now");
-        Ok(())
+        fs::rename(&compacted.temporary, &table).map_err(writing(&table))?;
+        Ok(true)
     }
 
-    fn tidy(&self, part: &Part) -> Result<(), JournalError> {
-        let lines = part.lines(&self.folder);
-        fs::remove_file(&lines).map_err(writing(&lines))
+    /// Removes lines that the table beside them holds, every one. Any other table is set aside: it
+    /// may be the half of a copy.
+    fn tidy(&self, part: &Part, now_ns: u64) -> Result<(), JournalError> {
+        let (lines, table) = (part.lines(&self.folder), part.table(&self.folder));
+        let expected = Held::by_lines(&lines)?;
+        let reason = match Held::by_table(&table) {
+            Ok(found) if found.is_same(&expected) => {
+                let removed = sync_parent(&table).and_then(|()| fs::remove_file(&lines));
+                return removed.map_err(writing(&lines));
+            }
+            Ok(_) => "it holds other records than the lines beside it".to_owned(),
+            Err(error) => with_causes(&error),
+        };
+        let aside = free_name(&table, now_ns);
+        let moved = fs::rename(&table, &aside).and_then(|()| sync_parent(&aside));
+        moved.map_err(writing(&table))?;
+        let (file, aside) = (table.display(), aside.display());
+        tracing::warn!(%file, %aside, reason, "a table of the journal is not one of its lines; set aside");
+        Ok(())
     }
 
     fn remove(&self, part: &Part) -> Result<(), JournalError> {
@@ -117,10 +153,17 @@ impl Keeper {
     }
 }
 
+/// A name beside `table` that nothing has.
+fn free_name(table: &Path, now_ns: u64) -> PathBuf {
+    let name = table.file_name().unwrap_or_default().to_string_lossy();
+    let named = |unique: u64| table.with_file_name(format!("{name}.aside-{unique}"));
+    let free = (now_ns..).map(named).find(|aside| fs::symlink_metadata(aside).is_err());
+    free.unwrap_or_else(|| named(now_ns))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::lock::LOCK;
     use super::super::queue::Queue;
     use super::super::read;
     use super::super::{Record, RecordedAnswer, Shadow};
@@ -139,13 +182,22 @@ mod tests {
     }
 
     fn keeper(folder: &Path, budget_bytes: u64) -> Keeper {
+        let lock = FolderLock::new(folder.to_owned());
+        lock.take().unwrap();
         Keeper {
             folder: folder.to_owned(),
             budget_bytes,
             open_part: OpenPart::default(),
+            lock: Arc::new(lock),
             clock: Arc::new(StoppedClock),
             shared: Arc::new(Shared::new(Queue::new(1), Arc::default())),
         }
+    }
+
+    /// It does all that needs to be done.
+    fn done(keeper: &Keeper) {
+        let errors = keeper.keep();
+        assert!(errors.is_empty(), "{errors:?}");
     }
 
     fn records(count: u64, day: u64) -> Vec<Record> {
@@ -194,6 +246,7 @@ mod tests {
         let entries = fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != LOCK);
         names.sort();
         names
     }
@@ -206,7 +259,7 @@ mod tests {
         fs::write(folder.path().join("2025-11-22.jsonl"), &lines).unwrap();
         let before = read_text(folder.path());
         let keeper = keeper(folder.path(), lines.len() as u64 + 1);
-        keeper.keep().unwrap();
+        done(&keeper);
         assert_eq!(names(folder.path()), ["2025-11-22.parquet"]);
         assert!(read_text(folder.path()) == before, "something was lost");
         let stats = keeper.shared.stats().clone();
@@ -220,7 +273,9 @@ mod tests {
         let lines = text(&records(400, 0));
         let content = format!("{{}}\n{lines}{}", &lines[..40]);
         fs::write(folder.path().join("2025-11-22.jsonl"), &content).unwrap();
-        keeper(folder.path(), content.len() as u64).keep().unwrap();
+        let keeper = keeper(folder.path(), content.len() as u64);
+        done(&keeper);
+        assert_eq!(keeper.shared.stats().torn, 2);
         let aside = format!("2025-11-22.jsonl.torn-{}", DAY + 5 * DAY_NS);
         assert_eq!(names(folder.path()), [aside.as_str(), "2025-11-22.parquet"]);
         let kept = fs::read_to_string(folder.path().join(aside)).unwrap();
@@ -235,12 +290,97 @@ mod tests {
         let lines = text(&records(400, 0));
         let file = folder.path().join("2025-11-22.jsonl");
         fs::write(&file, &lines).unwrap();
-        keeper(folder.path(), lines.len() as u64).keep().unwrap();
+        done(&keeper(folder.path(), lines.len() as u64));
         fs::write(&file, &lines).unwrap();
         assert_eq!(read_text(folder.path()), lines);
-        keeper(folder.path(), u64::MAX).keep().unwrap();
+        done(&keeper(folder.path(), u64::MAX));
         assert_eq!(names(folder.path()), ["2025-11-22.parquet"]);
         assert_eq!(read_text(folder.path()), lines);
+    }
+
+    /// What has the name of a table is not believed to be one.
+    #[test]
+    fn no_lines_are_removed_for_the_name_of_a_table() {
+        let outer = tempfile::tempdir().unwrap();
+        let (lines, others) = (text(&records(400, 0)), text(&records(400, 1)));
+        // A table of as many other records, and one of a part of them.
+        let table_of = |name: &str, lines: &str| {
+            let folder = outer.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("2025-11-22.jsonl"), lines).unwrap();
+            done(&keeper(&folder, lines.len() as u64));
+            fs::read(folder.join("2025-11-22.parquet")).unwrap()
+        };
+        let half = &lines[..=lines.match_indices('\n').nth(199).unwrap().0];
+        let whole = table_of("whole", &lines);
+        for (number, content) in [
+            vec![],
+            whole[..whole.len() / 2].to_owned(),
+            table_of("half", half),
+            table_of("others", &others),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let folder = outer.path().join(number.to_string());
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("2025-11-22.jsonl"), &lines).unwrap();
+            fs::write(folder.join("2025-11-22.parquet"), content).unwrap();
+            done(&keeper(&folder, u64::MAX));
+            let aside = format!("2025-11-22.parquet.aside-{}", DAY + 5 * DAY_NS);
+            assert_eq!(names(&folder), ["2025-11-22.jsonl", aside.as_str()]);
+            assert_eq!(read_text(&folder), lines);
+        }
+    }
+
+    /// Folders cannot be removed as files are: they are in nobody's way, and what fails is told.
+    #[test]
+    fn what_fails_ends_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for name in ["2025-11-20.parquet", "2025-11-21.jsonl", "2025-11-22.parquet"] {
+            fs::create_dir(file(name)).unwrap();
+        }
+        let days = [0, 1].map(|day| text(&records(400, day)));
+        fs::write(file("2025-11-22.jsonl"), &days[0]).unwrap();
+        fs::write(file("2025-11-23.jsonl"), &days[1]).unwrap();
+        let keeper = keeper(folder.path(), days.concat().len() as u64);
+        keeper.look();
+        assert!(file("2025-11-22.jsonl").exists(), "its table has no place");
+        assert!(file("2025-11-23.parquet").is_file() && !file("2025-11-23.jsonl").exists());
+        let told = keeper.shared.stats().budget_failing.clone();
+        assert!(told.as_ref().unwrap().contains("2025-11-22.parquet"), "{told:?}");
+        fs::remove_dir(file("2025-11-22.parquet")).unwrap();
+        keeper.look();
+        assert!(file("2025-11-22.parquet").is_file());
+        assert_eq!(keeper.shared.stats().budget_failing, None);
+    }
+
+    #[test]
+    fn a_compaction_that_comes_to_nothing_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = format!("{{}}\n{}", text(&records(400, 0)));
+        fs::write(folder.path().join("2025-11-22.jsonl"), &content).unwrap();
+        fs::create_dir(folder.path().join("2025-11-22.parquet")).unwrap();
+        let keeper = keeper(folder.path(), 1);
+        for _ in 0..2 {
+            assert_eq!(keeper.keep().len(), 1);
+            assert_eq!(names(folder.path()), ["2025-11-22.jsonl", "2025-11-22.parquet"]);
+        }
+        let part = Part { day: "2025-11-22".to_owned(), number: 0 };
+        *keeper.open_part.lock().unwrap() = Some(part.clone());
+        keeper.compact(&part, 1).unwrap();
+        assert_eq!(names(folder.path()), ["2025-11-22.jsonl", "2025-11-22.parquet"]);
+        assert_eq!(keeper.shared.stats().torn, 0);
+    }
+
+    #[test]
+    fn the_files_of_another_process_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("2025-11-22.jsonl"), text(&records(3, 0))).unwrap();
+        let without = Arc::new(FolderLock::new(folder.path().to_owned()));
+        done(&Keeper { lock: without, ..keeper(folder.path(), 1) });
+        assert_eq!(names(folder.path()), ["2025-11-22.jsonl"]);
     }
 
     #[test]
@@ -252,11 +392,11 @@ mod tests {
         }
         // The tables of about two days and a half.
         let one = folder.path().join("2025-11-22.jsonl");
-        keeper(folder.path(), 3 * fs::metadata(&one).unwrap().len()).keep().unwrap();
+        done(&keeper(folder.path(), 3 * fs::metadata(&one).unwrap().len()));
         let table = fs::metadata(folder.path().join("2025-11-22.parquet")).unwrap().len();
         let keeper = keeper(folder.path(), table * 5 / 2);
         *keeper.open_part.lock().unwrap() = Some(Part { day: "2025-11-27".to_owned(), number: 0 });
-        keeper.keep().unwrap();
+        done(&keeper);
         assert_eq!(names(folder.path()), ["2025-11-25.parquet", "2025-11-26.parquet"]);
         assert_eq!(keeper.shared.stats().removed, 3);
         assert!(keeper.shared.stats().bytes <= keeper.budget_bytes);
@@ -268,7 +408,7 @@ mod tests {
         fs::write(folder.path().join("2025-11-22.jsonl"), text(&records(3, 0))).unwrap();
         let keeper = keeper(folder.path(), 1);
         *keeper.open_part.lock().unwrap() = Some(Part { day: "2025-11-22".to_owned(), number: 0 });
-        keeper.keep().unwrap();
+        done(&keeper);
         assert_eq!(names(folder.path()), ["2025-11-22.jsonl"]);
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Record;
+use crate::causes::with_causes;
 use crate::files;
 
 /// No record is as long as this: its names have a limit.
@@ -51,6 +52,17 @@ pub(super) fn each(file: File, mut visit: impl FnMut(u64, Line<'_>) -> bool) -> 
     Ok(())
 }
 
+/// The record that a whole line is.
+///
+/// # Errors
+///
+/// Why it is none, or one that makes no sense.
+pub(super) fn record(line: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    record.check().map_err(|fault| with_causes(&fault))?;
+    Ok(record)
+}
+
 /// Takes the last line of a file out of it, if it is torn or no record, and puts it into a file of
 /// its own, which is returned: what is appended later would else become part of it.
 ///
@@ -61,10 +73,17 @@ pub(super) fn mend(path: &Path, now_ns: u64) -> io::Result<Option<PathBuf>> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let Some(from) = torn_from(&mut file)? else { return Ok(None) };
     let (aside, mut torn) = set_aside(path, now_ns)?;
-    file.seek(SeekFrom::Start(from))?;
-    io::copy(&mut file, &mut torn)?;
-    torn.sync_all()?;
-    files::sync_parent(&aside)?;
+    let mut copy = || {
+        file.seek(SeekFrom::Start(from))?;
+        io::copy(&mut file, &mut torn)?;
+        torn.sync_all()?;
+        files::sync_parent(&aside)
+    };
+    if let Err(error) = copy() {
+        // It is tried again, and what is still in the file needs no copies.
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
     file.set_len(from)?;
     file.sync_all()?;
     Ok(Some(aside))

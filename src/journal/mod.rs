@@ -5,6 +5,7 @@
 //! 2026-11-22.1.jsonl             the same day's next part, when the first grew too large
 //! 2026-11-19.parquet             an older day, compacted
 //! 2026-11-22.jsonl.torn-<ns>     what a process left unfinished when it died
+//! 2026-11-19.parquet.aside-<ns>  a table that is not one of the lines beside it
 //! .lock                          locked by the process that writes
 //! ```
 //!
@@ -13,12 +14,15 @@
 //! it again.
 
 mod budget;
+mod check;
 mod compact;
 mod disk;
 mod error;
 mod handle;
+mod held;
 mod keeper;
 mod lines;
+mod lock;
 mod parts;
 mod queue;
 mod read;
@@ -28,6 +32,7 @@ mod table;
 mod thread;
 mod writer;
 
+pub use check::RecordFault;
 pub use error::JournalError;
 pub use handle::{Annotate, Journal, JournalOptions, JournalStats};
 pub use read::{ReadReport, Unreadable, read};

@@ -86,8 +86,11 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<PartFiles>> {
         let entry = entry?;
         let name = entry.file_name();
         let Some((part, is_table)) = name.to_str().and_then(Part::of) else { continue };
-        // It may have been removed meanwhile.
-        let Ok(metadata) = entry.metadata() else { continue };
+        // It may have been removed meanwhile, or be a folder, which is none of ours.
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if !metadata.is_file() {
+            continue;
+        }
         let place = found.iter().position(|other| other.part == part).unwrap_or_else(|| {
             found.push(PartFiles { part, lines: None, table: None });
             found.len() - 1
@@ -122,6 +125,9 @@ mod tests {
             ".lock",
         ] {
             fs::write(folder.path().join(name), "12").unwrap();
+        }
+        for name in ["2026-11-20.parquet", "2026-11-23.jsonl"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
         }
         let found = list(folder.path()).unwrap();
         let found: Vec<_> = found

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{JournalError, reading};
 use super::lines::{self, LONGEST_LINE, Line};
-use super::parts::{self, Part};
+use super::parts::{self, PartFiles};
 use super::{Record, table};
 use crate::causes::with_causes;
 use crate::clock::Moment;
@@ -21,7 +21,7 @@ pub struct ReadReport {
     pub records: u64,
     /// How many files end in the middle of a line: a process died there, or is writing.
     pub torn: u64,
-    /// How many lines, and how many tables, could not be read, whether named or not.
+    /// How many lines, rows and tables could not be read or make no sense, whether named or not.
     pub unreadable_count: u64,
     /// The first hundred of what is torn or unreadable.
     pub unreadable: Vec<Unreadable>,
@@ -93,7 +93,7 @@ pub fn read(
                 visit(record);
             }
         };
-        read_part(folder, &files.part, files.table.is_some(), &mut report, &mut visit);
+        read_part(folder, &files, &mut report, &mut visit);
         report.records += shown;
     }
     Ok(report)
@@ -101,40 +101,77 @@ pub fn read(
 
 fn read_part(
     folder: &Path,
-    part: &Part,
-    has_table: bool,
+    files: &PartFiles,
     report: &mut ReadReport,
     visit: &mut dyn FnMut(Record),
 ) {
-    // A table is complete when it has its name; lines that are still beside it are the same ones.
-    if !has_table {
-        let path = part.lines(folder);
-        match read_lines(&path, report, visit) {
-            Ok(()) => return,
+    let (lines, table) = (files.part.lines(folder), files.part.table(folder));
+    if files.lines.is_some() {
+        match read_lines(&lines, report, visit) {
+            // Whatever a table's name says, it stands in for lines only when they are gone.
+            Ok(records) if files.table.is_some() => return compare(&table, records, report),
+            Ok(_) => return,
             // Compacted since the folder was listed.
-            Err(JournalError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return report.unreadable(&path, 0, with_causes(&error)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return report.unreadable(&lines, 0, with_causes(&error)),
         }
     }
-    let path = part.table(folder);
-    match table::read(&path, &mut |record| visit(record)) {
-        Ok(()) => {}
-        Err(JournalError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => report.unreadable(&path, 0, with_causes(&error)),
+    match read_table(&table, report, visit) {
+        Err(error) if !is_gone(&error) => report.unreadable(&table, 0, with_causes(&error)),
+        _ => {}
     }
 }
 
-fn read_lines(
+fn is_gone(error: &JournalError) -> bool {
+    matches!(error, JournalError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Tells of a table that is not one of the lines beside it, which hold so many records.
+fn compare(table: &Path, records: u64, report: &mut ReadReport) {
+    match table::count(table) {
+        Ok(found) if found == records => {}
+        Ok(found) => {
+            let reason = format!(
+                "it holds {found} records, but the lines beside it {records}; the lines are read"
+            );
+            report.unreadable(table, 0, reason);
+        }
+        Err(error) if is_gone(&error) => {}
+        Err(error) => report.unreadable(table, 0, with_causes(&error)),
+    }
+}
+
+fn read_table(
     path: &Path,
     report: &mut ReadReport,
     visit: &mut dyn FnMut(Record),
 ) -> Result<(), JournalError> {
+    let mut row = 0;
+    table::read(path, &mut |record| {
+        row += 1;
+        match record.check() {
+            Ok(()) => visit(record),
+            Err(fault) => report.unreadable(path, row, with_causes(&fault)),
+        }
+    })
+}
+
+/// How many records were shown.
+fn read_lines(
+    path: &Path,
+    report: &mut ReadReport,
+    visit: &mut dyn FnMut(Record),
+) -> Result<u64, JournalError> {
     let file = File::open(path).map_err(reading(path))?;
+    let mut records = 0;
     let all = lines::each(file, |number, line| {
         match line {
-            Line::Whole(line) => match serde_json::from_slice(line) {
-                Ok(record) => visit(record),
-                Err(error) => report.unreadable(path, number, error.to_string()),
+            Line::Whole(line) => match lines::record(line) {
+                Ok(record) => {
+                    records += 1;
+                    visit(record);
+                }
+                Err(reason) => report.unreadable(path, number, reason),
             },
             Line::Torn(_) => report.torn(path, number),
             Line::TooLong(_) => {
@@ -144,7 +181,8 @@ fn read_lines(
         }
         true
     });
-    all.map_err(reading(path))
+    all.map_err(reading(path))?;
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -207,6 +245,45 @@ mod tests {
         let table = folder.path().join("2025-11-23.parquet");
         assert_eq!(named, [(first.as_path(), 2), (first.as_path(), 4), (table.as_path(), 0)]);
         assert!(report.unreadable[0].reason.contains("missing field"), "{report:?}");
+    }
+
+    /// An aborted copy beside the lines of the same day.
+    #[test]
+    fn a_table_that_is_none_hides_no_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("2025-11-22.parquet");
+        fs::write(folder.path().join("2025-11-22.jsonl"), line("a", DAY)).unwrap();
+        for content in ["", "PAR1", "no table"] {
+            fs::write(&table, content).unwrap();
+            let (found, report) = ids(folder.path(), None);
+            assert_eq!((found, report.unreadable_count), (vec!["a".to_owned()], 1));
+            assert_eq!(report.unreadable[0].file, table);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = folder.path().join("2025-11-22.jsonl");
+        let valid = line("a", DAY);
+        let content = valid.clone()
+            + &valid.replace("\"confidence\":0.25", "\"confidence\":7.0")
+            + &valid.replace("[92.5,", "[1e300,");
+        fs::write(&lines, content).unwrap();
+        let table = folder.path().join("2025-11-23.parquet");
+        let mut endless = Record::sample("c", DAY + DAY_NS);
+        endless.response_time_seconds = f64::INFINITY;
+        let mut frame = table::frame(&[endless, Record::sample("d", DAY + DAY_NS)]).unwrap();
+        polars::prelude::ParquetWriter::new(File::create(&table).unwrap())
+            .finish(&mut frame)
+            .unwrap();
+        let (found, report) = ids(folder.path(), None);
+        assert_eq!(found, ["a", "d"]);
+        assert_eq!((report.records, report.unreadable_count), (2, 3));
+        let named: Vec<_> =
+            report.unreadable.iter().map(|it| (it.file.as_path(), it.line)).collect();
+        let (lines, table) = (lines.as_path(), table.as_path());
+        assert_eq!(named, [(lines, 2), (lines, 3), (table, 1)]);
     }
 
     #[test]

@@ -106,9 +106,16 @@ pub struct Shadow {
 }
 
 impl Record {
-    /// The name under which its truth is looked for: `test_pk`, else `session_id`.
+    /// The name under which its truth is looked for first: `test_pk`, else `session_id`.
     pub fn id(&self) -> Option<&str> {
-        self.test_pk.as_deref().or(self.session_id.as_deref())
+        self.names().next()
+    }
+
+    /// The names under which its truth may be known: `test_pk`, then `session_id`, without blanks
+    /// around them. An empty one is none.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let sent = [&self.test_pk, &self.session_id].into_iter().flatten();
+        sent.map(|name| name.trim()).filter(|name| !name.is_empty())
     }
 
     /// Takes what the answer rests on from the opinion that led to it.
@@ -196,6 +203,24 @@ mod tests {
         assert_eq!(read.shadow, record.shadow);
         assert!(read.features.values[39].is_nan());
         assert_eq!(read.id(), Some("b"));
+    }
+
+    #[test]
+    fn a_blank_name_is_none() {
+        for (test_pk, session_id, expected) in [
+            (Some("b"), Some("a"), &["b", "a"][..]),
+            (Some(""), Some("a"), &["a"]),
+            (Some(" \n"), Some(" a\t"), &["a"]),
+            (Some(" b "), None, &["b"]),
+            (None, Some("  "), &[]),
+            (None, None, &[]),
+        ] {
+            let mut record = Record::sample("a", 1);
+            record.test_pk = test_pk.map(str::to_owned);
+            record.session_id = session_id.map(str::to_owned);
+            assert_eq!(record.names().collect::<Vec<_>>(), expected);
+            assert_eq!(record.id(), expected.first().copied());
+        }
     }
 
     #[test]

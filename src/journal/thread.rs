@@ -140,7 +140,7 @@ impl Scribe {
     }
 
     fn flush(&mut self) {
-        let opened = self.writer.counts.opened;
+        let before = self.writer.counts;
         let result = self.writer.flush(self.clock.now_ns());
         if result.is_ok() {
             self.waits_since = None;
@@ -148,11 +148,12 @@ impl Scribe {
         let counts = self.writer.counts;
         let mut stats = self.shared.stats();
         stats.written = counts.written;
-        stats.torn = counts.torn;
+        // Who compacts counts there, too.
+        stats.torn += counts.torn - before.torn;
         stats.waiting = self.writer.waiting();
         drop(stats);
         self.judge(result);
-        if counts.opened > opened {
+        if counts.opened > before.opened {
             // Full means that it will look anyway.
             self.opened.try_send(()).ok();
         }

@@ -71,16 +71,18 @@ pub fn import(
 
 /// The outcome that a row tells, none if it has no label; or else what is wrong with it.
 fn judge(row: &LabelRow, source: &str, known_ns: u64) -> Result<Option<Outcome>, String> {
-    let Some(id) = row.test_pk.as_ref().or(row.session_id.as_ref()) else {
-        return Err("it has neither a test_pk nor a session_id".to_owned());
+    let (id, also) = match (&row.test_pk, &row.session_id) {
+        (Some(id), also) => (id.clone(), also.clone()),
+        (None, Some(id)) => (id.clone(), None),
+        (None, None) => return Err("it has neither a test_pk nor a session_id".to_owned()),
     };
     let Some(class) = row.class else { return Ok(None) };
     let converted = class_of(class).ok_or_else(|| {
         format!("expected its label to be 0, 1, true or false, but it is {class}")
     })?;
     let time_seconds = time_of(converted, row.time_seconds)?;
-    let (id, source) = (id.clone(), source.to_owned());
-    Ok(Some(Outcome { id, converted, time_seconds, known_ns, source }))
+    let source = source.to_owned();
+    Ok(Some(Outcome { id, also, converted, time_seconds, known_ns, source }))
 }
 
 /// Whether it converted, if the number is a class.
@@ -148,12 +150,14 @@ mod tests {
 
     #[test]
     fn the_published_name_comes_first() {
-        let id = |row: &LabelRow| judge(row, "x", 5).map(|outcome| outcome.unwrap().id);
+        let names = |row: &LabelRow| {
+            judge(row, "x", 5).map(|outcome| outcome.map(|outcome| (outcome.id, outcome.also)))
+        };
         let mut row = row(Some(1.0), None);
-        assert_eq!(id(&row).unwrap(), "pk");
+        assert_eq!(names(&row), Ok(Some(("pk".to_owned(), Some("session".to_owned())))));
         row.test_pk = None;
-        assert_eq!(id(&row).unwrap(), "session");
+        assert_eq!(names(&row), Ok(Some(("session".to_owned(), None))));
         row.session_id = None;
-        assert!(id(&row).is_err());
+        assert!(names(&row).is_err());
     }
 }

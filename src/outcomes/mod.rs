@@ -16,13 +16,16 @@ use crate::subnet::reward::{NOT_CONVERTED, Truth};
 pub use error::OutcomesError;
 pub use import::{Imported, Refused, import};
 pub use set::{Contradiction, OutcomeSet, Unreadable};
-pub use store::{Appended, append};
+pub use store::{Appended, Store, append};
 
 /// What really happened to one conversation: a line of the outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The conversation's name: its `test_pk`, or else its `session_id`.
     pub id: String,
+    /// Its `session_id`, where the name is a `test_pk` and both are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
     /// Whether it converted.
     pub converted: bool,
     /// After how many seconds; absent where that is not known, and for those that did not convert.
@@ -44,8 +47,11 @@ impl Outcome {
     }
 
     /// The same without a time that means nothing: of a conversation that did not convert, or one
-    /// that is no length of time.
+    /// that is no length of time. Names are without the spaces around them, and each other one once.
     fn cleaned(mut self) -> Outcome {
+        self.id = self.id.trim().to_owned();
+        self.also = self.also.map(|also| also.trim().to_owned());
+        self.also = self.also.filter(|also| !also.is_empty() && *also != self.id);
         let means = |time: &f64| self.converted && time.is_finite() && *time > 0.0;
         self.time_seconds = self.time_seconds.filter(means);
         self

@@ -313,6 +313,29 @@ fn a_folder_that_is_read_only_delays_no_answer() {
     assert_eq!(count(&folder.join("file/predictions")), 50);
 }
 
+/// An aborted copy beside a day's lines, and a folder that is moved while records come.
+#[test]
+fn lines_outlive_what_is_done_to_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (predictions, moved) = (folder.join("data/predictions"), folder.join("moved"));
+    fs::create_dir_all(&predictions).unwrap();
+    let (lines, table) =
+        (predictions.join("2026-01-01.jsonl"), predictions.join("2026-01-01.parquet"));
+    fs::write(&lines, serde_json::to_string(&record(1)).unwrap() + "\n").unwrap();
+    fs::write(&table, "").unwrap();
+    let miner = start(folder, &[], &["--allow-unregistered", &shipped()]);
+    let written = || stats(folder)["journal"]["written"].clone();
+    ask(&miner, 3);
+    wait_until("written", folder, || written() == 3);
+    wait_until("looked at", folder, || !table.exists());
+    assert!(lines.exists());
+    fs::rename(&predictions, &moved).unwrap();
+    ask(&miner, 2);
+    wait_until("written elsewhere", folder, || written() == 5);
+    assert_eq!((count(&moved), count(&predictions)), (4, 2));
+}
+
 /// A miner to which a file that grows too large is an error, and not the end.
 #[cfg(target_os = "linux")]
 fn start_with_a_limit(folder: &Path, arguments: &[&str]) -> Miner {

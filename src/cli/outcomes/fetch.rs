@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use super::{OutcomesArgs, shown};
 use crate::cli::ExitStatus;
 use crate::cli::api::{Progress, stopped};
-use crate::cli::printer::Printer;
+use crate::cli::printer::{Line, Printer};
 use crate::clock::{Clock as _, DAY_NS, SystemClock};
 use crate::journal;
 use crate::outcomes::api::{self, Fetched};
-use crate::outcomes::{self, Appended, Outcome};
+use crate::outcomes::{Appended, Outcome, OutcomeSet, Store};
 
 /// Which conversations are asked for.
 #[derive(Debug, clap::Args)]
@@ -31,24 +34,26 @@ pub(super) struct Asked {
     #[arg(long, global = true, value_name = "N", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(1..))]
     days: u32,
-    /// Ask for N conversations at most, the oldest first
+    /// Ask for N conversations at most, others each time
     #[arg(long, global = true, value_name = "N")]
     limit: Option<usize>,
 }
 
 /// Asks for all that is not known; the answer is "no" if for some there was no usable answer.
 pub(super) fn run(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let known = super::read(args, printer)?;
-    let mut ids = answered(&args.asked, printer)?;
-    let answered = ids.len();
-    ids.retain(|id| known.get(id).is_none());
+    let mut store = Store::open(&args.outcomes)?;
+    super::warn_of_unreadable(store.known(), printer);
+    let (answered, mut ids) = unknown(&args.asked, store.known(), printer)?;
     let unknown = ids.len();
+    // In another order each time: those for which the API always fails, or knows nothing yet, would
+    // otherwise keep the others waiting for days.
+    ids.shuffle(&mut ChaCha8Rng::seed_from_u64(SystemClock.now_ns()));
     ids.truncate(args.asked.limit.unwrap_or(usize::MAX));
     let mut appended = Appended::default();
     let fetched = if ids.is_empty() {
         Fetched::default()
     } else {
-        fetch(&ids, args, &mut appended, printer)?
+        fetch(&ids, args, &mut store, &mut appended, printer)?
     };
     tell(&fetched, ids.len(), &appended, printer);
     if args.json {
@@ -86,13 +91,19 @@ pub(super) fn run(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<Exit
     }
 }
 
-/// The names of the conversations in the journal, each once, the oldest first.
-fn answered(asked: &Asked, printer: &Printer) -> anyhow::Result<Vec<String>> {
+/// How many conversations are in the journal, and the names of those whose truth is not known, each
+/// once, the oldest first.
+fn unknown(
+    asked: &Asked,
+    known: &OutcomeSet,
+    printer: &Printer,
+) -> anyhow::Result<(usize, Vec<String>)> {
     let from_ns = SystemClock.now_ns().saturating_sub(u64::from(asked.days) * DAY_NS);
     let (mut seen, mut ids) = (HashSet::new(), Vec::new());
     let report = journal::read(&asked.journal, Some(from_ns), &mut |record| {
-        if let Some(id) = record.id().filter(|id| !id.trim().is_empty())
+        if let Some(id) = record.names().next()
             && seen.insert(id.to_owned())
+            && known.of(&record).is_none()
         {
             ids.push(id.to_owned());
         }
@@ -101,19 +112,20 @@ fn answered(asked: &Asked, printer: &Printer) -> anyhow::Result<Vec<String>> {
         let (count, journal) = (report.unreadable_count, asked.journal.display());
         printer.warn(format_args!("`{journal}` has lines or tables that cannot be read: {count}"));
     }
-    Ok(ids)
+    Ok((seen.len(), ids))
 }
 
 fn fetch(
     ids: &[String],
     args: &OutcomesArgs,
+    store: &mut Store,
     all: &mut Appended,
     printer: &Printer,
 ) -> anyhow::Result<Fetched> {
     let mut caller = args.api.caller(printer)?;
     let mut progress = Progress::new(Some(ids.len()), "conversations", printer)?;
     let mut store = |batch: Vec<Outcome>| {
-        let mut appended = outcomes::append(&args.outcomes, batch, SystemClock.now_ns())?;
+        let mut appended = store.append(batch, SystemClock.now_ns())?;
         all.new += appended.new;
         all.timed += appended.timed;
         all.known += appended.known;
@@ -130,7 +142,7 @@ fn fetch(
 /// Says what did not go as it should.
 fn tell(fetched: &Fetched, asked: usize, appended: &Appended, printer: &Printer) {
     for failure in fetched.failed.iter().take(shown::EXAMPLES) {
-        let (id, reason) = (&failure.id, &failure.reason);
+        let (id, reason) = (Line(&failure.id), Line(&failure.reason));
         printer.warn(format_args!("`{id}`: no usable answer: {reason}"));
     }
     if fetched.failed.len() > shown::EXAMPLES {

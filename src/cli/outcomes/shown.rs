@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::printer::Printer;
+use crate::cli::printer::{Line, Printer};
 use crate::clock::Moment;
 use crate::outcomes::{Appended, Contradiction, Outcome, OutcomeSet};
 
@@ -60,7 +60,7 @@ impl fmt::Display for Summary {
 /// A warning of each contradiction, or of the first few.
 pub(super) fn warn_of(contradictions: &[Contradiction], printer: &Printer) {
     for Contradiction { earlier, later } in contradictions.iter().take(EXAMPLES) {
-        let (id, was, is) = (&later.id, Said(earlier), Said(later));
+        let (id, was, is) = (Line(&later.id), Said(earlier), Said(later));
         printer.warn(format_args!("`{id}` {was}, but now {is}: the later counts"));
     }
     if contradictions.len() > EXAMPLES {
@@ -99,6 +99,7 @@ struct Said<'a>(&'a Outcome);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Outcome { converted, time_seconds, source, .. } = self.0;
+        let source = Line(source);
         match (converted, time_seconds) {
             (false, _) => write!(formatter, "did not convert ({source})"),
             (true, None) => write!(formatter, "converted ({source})"),

@@ -148,8 +148,10 @@ pub enum Unusable {
 pub(super) enum Missing {
     /// The API does not know it.
     Unknown,
-    /// There was no usable answer.
+    /// There is no usable answer.
     Failed(String),
+    /// There was none, but there may be one later.
+    NotNow(String),
     /// Nothing more is to be asked for.
     Stopped(Stop),
 }
@@ -207,10 +209,36 @@ impl Caller {
         self.pause.now()
     }
 
+    /// Whether the API failed so often that the next request has to wait.
+    pub(super) fn is_paused(&self) -> bool {
+        !self.breaker.wait(self.pause.now()).is_zero()
+    }
+
     /// Asks until there is an answer that `judge` can use.
     pub(super) fn call<T>(
         &mut self,
         request: &Request,
+        judge: &mut dyn FnMut(&[u8]) -> Result<T, Unusable>,
+        waiting: Waiting<'_>,
+    ) -> Result<T, Missing> {
+        self.ask(request, false, judge, waiting)
+    }
+
+    /// As [`Caller::call`], but not any more once the API has failed too often: whether it is well
+    /// again, something else may show, for which it may never have failed.
+    pub(super) fn call_until_paused<T>(
+        &mut self,
+        request: &Request,
+        judge: &mut dyn FnMut(&[u8]) -> Result<T, Unusable>,
+        waiting: Waiting<'_>,
+    ) -> Result<T, Missing> {
+        self.ask(request, true, judge, waiting)
+    }
+
+    fn ask<T>(
+        &mut self,
+        request: &Request,
+        leaves: bool,
         judge: &mut dyn FnMut(&[u8]) -> Result<T, Unusable>,
         waiting: Waiting<'_>,
     ) -> Result<T, Missing> {
@@ -230,10 +258,10 @@ impl Caller {
             if wait > LONGEST_WAIT {
                 return Err(Missing::Stopped(Stop::Later { seconds: wait.as_secs() }));
             }
-            if attempt >= self.patience.attempts {
+            if attempt >= self.patience.attempts || (leaves && self.is_paused()) {
                 // What the API asks for holds for whatever is asked next, too.
                 self.next = self.next.max(self.pause.now() + again.after.unwrap_or_default());
-                return Err(Missing::Failed(reason));
+                return Err(Missing::NotNow(reason));
             }
             waiting(&reason, wait);
             self.pause.sleep(wait);

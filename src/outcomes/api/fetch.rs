@@ -1,5 +1,6 @@
 //! Asks the API what became of conversations.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::caller::{Caller, Missing, Stop};
@@ -52,6 +53,9 @@ pub trait Watch {
 /// Asks for each of `ids` and hands what is known to `store` in small batches, so that what was
 /// fetched outlives whatever happens next. `now_ns` tells the time.
 ///
+/// A conversation without a usable answer is asked for once more after all others, and none is asked
+/// for before and after a pause: a few for which the API always fails keep no other waiting.
+///
 /// # Errors
 ///
 /// If something cannot be stored. What the API does wrong is in [`Fetched`].
@@ -64,32 +68,43 @@ pub fn fetch(
 ) -> Result<Fetched, OutcomesError> {
     let mut fetched = Fetched::default();
     let mut batch = Batch { outcomes: Vec::new(), since: caller.now(), store, failure: None };
-    for (index, id) in ids.iter().enumerate() {
-        watch.asked(index);
-        let request = Request {
-            path: PATH.to_owned(),
-            query: vec![("test_pk", id.clone())],
-            most_bytes: MOST_BYTES,
-        };
+    let mut queue: VecDeque<Place<'_>> = ids.iter().map(|id| Place { id, failure: None }).collect();
+    let mut was_well = false;
+    while let Some(Place { id, failure }) = queue.pop_front() {
+        watch.asked(ids.len() - queue.len() - 1);
+        // An API that is well fails for these: it is not worth a pause to ask again.
+        if let Some(reason) = failure.as_ref().filter(|_| was_well && caller.is_paused()) {
+            fetched.fail(id, reason.clone());
+            continue;
+        }
         // Nothing waits in memory while it waits for the API.
         let mut waiting = |reason: &str, time: Duration| {
             batch.write();
             watch.waiting(reason, time);
         };
-        let answer = caller.call(&request, &mut |body| truth::read(body, id), &mut waiting);
+        let judge = &mut |body: &[u8]| truth::read(body, id);
+        let answer = caller.call_until_paused(&request(id), judge, &mut waiting);
+        was_well |= !matches!(answer, Err(Missing::NotNow(_)));
         match answer {
             Ok(Some((converted, time_seconds))) => {
                 fetched.known += 1;
-                let (id, source) = (id.clone(), SOURCE.to_owned());
+                let (id, also, source) = (id.to_owned(), None, SOURCE.to_owned());
                 let known_ns = now_ns();
-                batch.add(Outcome { id, converted, time_seconds, known_ns, source }, caller.now());
+                let outcome = Outcome { id, also, converted, time_seconds, known_ns, source };
+                batch.add(outcome, caller.now());
             }
             Ok(None) => fetched.not_yet += 1,
             Err(Missing::Unknown) => {
                 fetched.not_yet += 1;
                 fetched.unknown += 1;
             }
-            Err(Missing::Failed(reason)) => fetched.failed.push(Failure { id: id.clone(), reason }),
+            // While it was never well, all that can be told apart is whether it is there at all.
+            Err(Missing::NotNow(reason))
+                if failure.is_none() || (!was_well && caller.is_paused()) =>
+            {
+                queue.push_back(Place { id, failure: Some(reason) });
+            }
+            Err(Missing::NotNow(reason) | Missing::Failed(reason)) => fetched.fail(id, reason),
             Err(Missing::Stopped(stop)) => {
                 fetched.stopped = Some(stop);
                 break;
@@ -102,6 +117,24 @@ pub fn fetch(
     watch.asked(ids.len());
     batch.write();
     batch.failure.map_or(Ok(fetched), Err)
+}
+
+fn request(id: &str) -> Request {
+    let query = vec![("test_pk", id.to_owned())];
+    Request { path: PATH.to_owned(), query, most_bytes: MOST_BYTES }
+}
+
+/// A conversation that is to be asked for.
+struct Place<'a> {
+    id: &'a str,
+    /// Why there was no answer when it was asked for before.
+    failure: Option<String>,
+}
+
+impl Fetched {
+    fn fail(&mut self, id: &str, reason: String) {
+        self.failed.push(Failure { id: id.to_owned(), reason });
+    }
 }
 
 /// What was fetched and is not stored yet.
@@ -292,9 +325,25 @@ mod tests {
         assert!(matches!(run.fetched.stopped, Some(Stop::Down { failures: 11, .. })));
         let took = run.asked[10].0 - run.asked[0].0;
         assert!(took > Duration::from_secs(210) && took < Duration::from_secs(260), "{took:?}");
+        // It is back: the others come first, and then those again for which it failed.
         let is_back = [0; 8].map(|_| status(500)).into_iter();
-        let answers = is_back.chain((2..20).map(|id| label(&id.to_string(), "1"))).collect();
-        let run = self::run(&ids, answers, patience());
-        assert_eq!((run.fetched.known, run.fetched.failed.len()), (18, 2));
+        let others = (2..20).chain(0..2).map(|id| label(&id.to_string(), "1"));
+        let run = self::run(&ids, is_back.chain(others).collect(), patience());
+        assert_eq!((run.fetched.known, run.fetched.failed.len()), (20, 0));
+    }
+
+    #[test]
+    fn a_few_that_always_fail_keep_no_other_waiting() {
+        // Eight until it opens, one after each of two pauses, and after the third all is well.
+        let mut answers: Vec<_> = (0..10).map(|_| status(500)).collect();
+        answers.extend([label("a", "1"), label("b", "1"), label("c", "0")]);
+        // Two of them fail again, four times each, and no pause is made for the others.
+        answers.extend((0..8).map(|_| status(500)));
+        let run = run(&["x", "y", "z", "v", "a", "b", "c"], answers, patience());
+        assert_eq!((run.fetched.known, run.fetched.stopped), (3, None));
+        let failed: Vec<&str> = run.fetched.failed.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(failed, ["x", "y", "z", "v"]);
+        let asked: String = run.asked.iter().map(|(_, id)| id.as_str()).collect();
+        assert_eq!(asked, "xxxxyyyyzvabcxxxxyyyy");
     }
 }

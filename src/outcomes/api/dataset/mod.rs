@@ -19,6 +19,9 @@ pub use write::write;
 /// No page is longer.
 const MOST_BYTES: u64 = 1 << 28;
 
+/// No set has so many rows.
+const FAR: usize = 2_000_000_000;
+
 /// Which set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
@@ -56,7 +59,7 @@ pub struct Wanted {
 /// A set as it was fetched.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
-    /// The conversations, each once.
+    /// The conversations; those that have names, each once.
     pub rows: Vec<Row>,
     /// The round that it belongs to, if the API says so.
     pub round: Option<String>,
@@ -123,13 +126,20 @@ pub fn fetch(
     watch: &mut dyn Watch,
 ) -> Result<Dataset, DatasetError> {
     let mut dataset = Dataset::default();
-    let mut seen = HashSet::new();
+    let (mut seen, mut last) = (HashSet::new(), Vec::new());
     let mut offset = 0;
+    let mut has_pages = false;
     while dataset.rows.len() < wanted.most_rows {
         let page = ask(caller, wanted, offset, watch)?;
+        if !has_pages && page.is_unclear() && page.is(&last) {
+            has_pages = knows_pages(caller, wanted, watch)?;
+            if !has_pages {
+                break;
+            }
+        }
         let rows = page.rows.len();
         offset += rows;
-        // An API that knows no pages says the same again.
+        last.clone_from(&page.rows);
         if dataset.take(page, &mut seen)? == 0 {
             break;
         }
@@ -140,6 +150,21 @@ pub fn fetch(
     }
     dataset.rows.truncate(wanted.most_rows);
     if dataset.rows.is_empty() { Err(DatasetError::Empty) } else { Ok(dataset) }
+}
+
+/// Whether the API looks at which rows are asked for. One that does not says the same page again; but
+/// so may one that does, where rows have no names and are nearly empty, as most are. They differ where
+/// there are no rows.
+fn knows_pages(
+    caller: &mut Caller,
+    wanted: &Wanted,
+    watch: &mut dyn Watch,
+) -> Result<bool, DatasetError> {
+    match ask(caller, wanted, FAR, watch) {
+        Ok(page) => Ok(page.rows.is_empty()),
+        Err(DatasetError::Failed { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn ask(
@@ -157,7 +182,9 @@ fn ask(
         // Some answer so behind the last page.
         Missing::Unknown if offset > 0 => Ok(Page::default()),
         Missing::Unknown => Err(DatasetError::Unknown { path: wanted.path.clone() }),
-        Missing::Failed(reason) => Err(DatasetError::Failed { offset, reason }),
+        Missing::Failed(reason) | Missing::NotNow(reason) => {
+            Err(DatasetError::Failed { offset, reason })
+        }
         Missing::Stopped(stop) => Err(stop.into()),
     })
 }
@@ -175,7 +202,8 @@ impl Dataset {
             return Err(DatasetError::Changed { before: before.clone(), after });
         }
         let count = page.rows.len();
-        self.rows.extend(page.rows.into_iter().filter(|row| seen.insert(row.key())));
+        let is_new = |row: &Row| row.id.as_ref().is_none_or(|id| seen.insert(id.clone()));
+        self.rows.extend(page.rows.into_iter().filter(is_new));
         let new = self.rows.len() - before;
         if new > 0 {
             self.repeated += count - new;
@@ -196,6 +224,7 @@ mod tests {
         most: usize,
         pages: bool,
         moves_on: bool,
+        nameless: bool,
     }
 
     impl Transport for Server {
@@ -209,10 +238,14 @@ mod tests {
             let rows = offset.min(self.rows)..(offset + count).min(self.rows);
             let ids: Vec<String> = rows.clone().map(|row| format!("\"{row}\"")).collect();
             let features: Vec<String> = rows.map(|row| format!("[{row}, \"1.5\"]")).collect();
+            let empty = vec!["[null, null]"; ids.len()].join(",");
             let (ids, features) = (ids.join(","), features.join(","));
+            let names = format!(r#""ids": [{ids}], "#);
+            let (names, features) =
+                if self.nameless { (String::new(), empty) } else { (names, features) };
             let round = if self.moves_on { offset } else { 4 };
             let body = format!(
-                r#"{{"test_features": [{features}], "ids": [{ids}], "round_number": {round},
+                r#"{{"test_features": [{features}], {names}"round_number": {round},
                  "features_list": ["totalMessages", "message_ratio"], "submissionDeadline": "x"}}"#
             );
             Ok(Response { status: 200, body: body.into_bytes(), ..Response::default() })
@@ -255,7 +288,10 @@ mod tests {
             (10, 0, false),
             (3, 0, false),
         ] {
-            let dataset = fetch_from(Server { rows, most, pages, moves_on: false }, usize::MAX);
+            let dataset = fetch_from(
+                Server { rows, most, pages, moves_on: false, nameless: false },
+                usize::MAX,
+            );
             let dataset = dataset.unwrap();
             let values: Vec<f32> =
                 dataset.rows.iter().map(|row| row.conversation.values[15]).collect();
@@ -265,13 +301,30 @@ mod tests {
             assert_eq!(dataset.round.as_deref(), Some("4"));
             assert_eq!(dataset.date.as_deref(), Some("x"));
         }
-        let server = Server { rows: 25, most: 10, pages: true, moves_on: false };
+        let server = Server { rows: 25, most: 10, pages: true, moves_on: false, nameless: false };
         assert_eq!(fetch_from(server, 12).unwrap().rows.len(), 12);
     }
 
     #[test]
+    fn rows_without_names_are_all_kept_though_they_are_equal() {
+        for (rows, most, pages) in [
+            (100, 10, true),
+            (25, 10, true),
+            (25, 4, true),
+            (25, 0, false),
+            (10, 0, false),
+            (3, 0, false),
+        ] {
+            let server = Server { rows, most, pages, moves_on: false, nameless: true };
+            let dataset = fetch_from(server, usize::MAX).unwrap();
+            assert_eq!((dataset.rows.len(), dataset.repeated), (rows, 0), "{most} {pages}");
+        }
+    }
+
+    #[test]
     fn no_rows_and_two_rounds_are_errors() {
-        let server = |rows, moves_on| Server { rows, most: 10, pages: true, moves_on };
+        let nameless = false;
+        let server = |rows, moves_on| Server { rows, most: 10, pages: true, moves_on, nameless };
         assert!(matches!(fetch_from(server(0, false), 99), Err(DatasetError::Empty)));
         assert!(matches!(fetch_from(server(25, true), 99), Err(DatasetError::Changed { .. })));
     }

@@ -41,10 +41,21 @@ pub(super) struct Page {
     pub(super) unreadable: usize,
 }
 
-impl Row {
-    /// What tells it from others: its name, or else all of it.
-    pub(super) fn key(&self) -> String {
-        self.id.clone().unwrap_or_else(|| format!("{:?}", self.conversation.values))
+impl Page {
+    /// Whether its rows do not say which they are.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.rows.iter().any(|row| row.id.is_none())
+    }
+
+    /// Whether it has rows, and these ones.
+    pub(super) fn is(&self, rows: &[Row]) -> bool {
+        // Missing values are NaN, which is not equal to itself.
+        let bits = |row: &Row| row.conversation.values.map(f32::to_bits);
+        let labels = |row: &Row| (row.converted, row.time_seconds);
+        let same = |(left, right): (&Row, &Row)| {
+            left.id == right.id && labels(left) == labels(right) && bits(left) == bits(right)
+        };
+        !rows.is_empty() && self.rows.len() == rows.len() && self.rows.iter().zip(rows).all(same)
     }
 }
 
