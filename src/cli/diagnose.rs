@@ -123,7 +123,8 @@ pub fn run(args: DiagnoseArgs, printer: &Printer) -> anyhow::Result<ExitStatus> 
     let from_ns = now_ns.saturating_sub(args.window);
     let loaded = load(args.checkpoint.clone(), printer)?;
     let lead_ns = from_ns.saturating_sub(LEAD_DAYS * DAY_NS);
-    let read = Window { from_ns: Some(lead_ns), to_ns: None };
+    // Up to the same moment as replay.
+    let read = Window { from_ns: Some(lead_ns), ..Window::last_days(0, now_ns) };
     let (rows, joined) = resolved(&args.journal, &args.outcomes, read)?;
     for fault in &joined.faults {
         printer.warn(fault);
@@ -135,6 +136,9 @@ pub fn run(args: DiagnoseArgs, printer: &Printer) -> anyhow::Result<ExitStatus> 
         return Err(nothing(&args, &joined)).with_hint(
             || "`convminer outcomes import` brings truths; --window looks further back",
         );
+    }
+    for note in &diagnosis.notes {
+        printer.warn(note);
     }
     write(&args, &diagnosis, printer)?;
     if args.json {

@@ -10,12 +10,13 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::ExitStatus;
+use super::common::checkpoint_path;
 use super::error::WithHint as _;
 use super::printer::Printer;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock as _, SystemClock};
 use crate::tune::{
-    Bar, Decision, Evidence, LimitOf, Limits, Parameter, Rules, SetClock, TuneError, Tuning, Wish,
-    history_path, inspect, suggest,
+    Bar, Decision, Evidence, HEAD_FILE, LimitOf, Limits, Parameter, Rules, SetClock, TuneError,
+    Tuning, Wish, history_path, inspect, suggest,
 };
 
 /// The arguments of `convminer tune`.
@@ -128,11 +129,21 @@ enum Action {
         /// What `convminer diagnose` wrote
         #[arg(long, value_name = "FILE", default_value = "data/diagnostics.json")]
         diagnostics: PathBuf,
+        /// The checkpoint that is served, by its folder: a diagnosis of another one supports nothing
+        /// [default: as for diagnose, the latest one]
+        #[arg(long, value_name = "FOLDER")]
+        checkpoint: Option<PathBuf>,
     },
     /// Show every parameter, its value and when it may be changed
-    Current,
+    Current {
+        /// The only one to show
+        parameter: Option<Parameter>,
+    },
     /// Show what was changed, when and why, and whether that record is as it was written
-    History,
+    History {
+        /// Show only what was changed of this
+        parameter: Option<Parameter>,
+    },
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
@@ -155,7 +166,8 @@ pub fn run(args: TuneArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
         Ok(printed) => Ok(printed?),
         Err(error @ TuneError::Broken { .. }) => Err(error).with_hint(|| {
             format!(
-                "`convminer tune history` shows it; to begin a new one, give `{}` another name",
+                "`convminer tune history` shows it; put back a copy of it, or to begin a new one, give \
+                 `{}` and `{HEAD_FILE}` beside it other names",
                 path.display()
             )
         }),
@@ -191,26 +203,35 @@ fn act(
         }
         Action::Revert { parameter, reason } => {
             let entry = tuning.revert(parameter, &reason)?;
-            if entry.time_ns > tuning.clock.now_ns() {
+            if entry.time_ns > tuning.now_ns() {
                 terminal.printer.warn("the clock is behind the history: set it right");
             }
             terminal.print(true, &entry, || shown::reverted(&entry))
         }
-        Action::Suggest { diagnostics } => {
-            let found = suggest(tuning, &Evidence::read(&diagnostics)?, bar)?;
+        Action::Suggest { diagnostics, checkpoint } => {
+            let served = served(checkpoint);
+            let found = suggest(tuning, &Evidence::read(&diagnostics)?, bar, served.as_deref())?;
             terminal.print(true, &found, || shown::suggestions(&found))
         }
-        Action::Current => {
-            let standings = tuning.standings()?;
+        Action::Current { parameter } => {
+            let mut standings = tuning.standings()?;
+            standings.retain(|standing| parameter.is_none_or(|only| only == standing.parameter));
             terminal.print(true, &standings, || shown::standings(&standings))
         }
-        Action::History => {
+        Action::History { parameter } => {
             let (history, problem) = inspect(&tuning.state_dir)?;
             let is_intact = problem.is_none();
-            let shown = shown::History::new(&history, problem);
+            let shown = shown::History::new(&history, problem, parameter);
             terminal.print(is_intact, &shown, || shown.to_string())
         }
     })
+}
+
+/// The name of the checkpoint that is served, as `diagnose` takes it and the journal has it; none
+/// where there is no checkpoint.
+fn served(named: Option<PathBuf>) -> Option<String> {
+    let path = checkpoint_path(named).ok()?;
+    Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Where results go, and how.
@@ -249,16 +270,12 @@ impl Terminal<'_> {
 impl TuneArgs {
     fn tuning(&self) -> Tuning {
         let RuleArgs { first_days, between_days, observation_days, ref limits } = self.rules;
-        let clock: Arc<dyn Clock> = match self.now {
-            Some(clock) => Arc::new(clock),
-            None => Arc::new(SystemClock),
-        };
         Tuning {
             state_dir: self.state_dir.clone(),
             rules: Rules { first_days, between_days, observation_days },
             limits: limits.iter().fold(Limits::default(), |all, limit| all.with(*limit)),
-            clock,
-            is_time_by_hand: self.now.is_some(),
+            clock: Arc::new(SystemClock),
+            now_by_hand_ns: self.now.map(|clock| clock.now_ns()),
         }
     }
 

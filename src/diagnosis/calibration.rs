@@ -4,8 +4,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{DiagnoseOptions, Row, SEED, day_of, validation};
+use super::{DiagnoseOptions, Row, SEED, day_of, last_of_each, mean, validation};
 use crate::clock::{DAY_NS, Moment};
+use crate::report::Mean;
 use crate::report::statistics::quantile;
 use crate::train::evaluation::{
     ReliabilityBin, brier, expected_calibration_error, log_loss, reliability,
@@ -30,6 +31,9 @@ pub struct CalibrationDiagnosis {
     /// The checkpoint's own calibration, before what was learned while serving; absent if no record
     /// has it.
     pub checkpoint: Option<CalibrationScores>,
+    /// What was learned while serving did to those; absent if no record has both.
+    #[serde(default)]
+    pub learned: Option<Learned>,
     /// The model's own probabilities, before any calibration; absent if no record has them.
     pub raw: Option<CalibrationScores>,
     /// The answers of the checkpoint that is compared with, if there are any.
@@ -59,6 +63,18 @@ pub struct CalibrationScores {
     pub log_loss: f64,
     /// The bins that have answers: what each said, and what came true.
     pub bins: Vec<ReliabilityBin>,
+}
+
+/// What was learned while serving did to the checkpoint's own confidences, on the last answer of each
+/// conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Conversations.
+    pub rows: usize,
+    /// How far it moved them on average.
+    pub moved: f64,
+    /// How much lower the logarithmic loss is with it, in nats; higher where this is below 0.
+    pub gain: Mean,
 }
 
 /// What a calibration error is where all probabilities are true, for so many rows: never nothing.
@@ -117,6 +133,7 @@ impl CalibrationDiagnosis {
             by_chance: Chance::of(&sent.0)?,
             sent: CalibrationScores::of(sent.0.iter().copied().zip(sent.1.iter().copied()))?,
             checkpoint: record(|record| record.calibrated),
+            learned: Learned::of(rows),
             raw: record(|record| record.raw_probability),
             compared: of_checkpoint,
             validation_ece: figure("ece"),
@@ -155,6 +172,26 @@ impl CalibrationScores {
             log_loss: losses / probabilities.len() as f64,
             bins: bins.into_iter().filter(|bin| bin.rows > 0).collect(),
         })
+    }
+}
+
+impl Learned {
+    fn of(rows: &[Row<'_>]) -> Option<Learned> {
+        let is_last = last_of_each(rows.iter().map(|row| row.resolved));
+        let both =
+            rows.iter().zip(is_last).filter(|(_, is_last)| *is_last).filter_map(|(row, _)| {
+                let (sent, converted) = said(row);
+                let own = row.resolved.record.calibrated?;
+                (own + sent).is_finite().then_some((own, sent, converted))
+            });
+        let both: Vec<(f64, f64, bool)> = both.collect();
+        let gains: Vec<f64> = both
+            .iter()
+            .map(|(own, sent, converted)| log_loss(*own, *converted) - log_loss(*sent, *converted))
+            .collect();
+        let gain = mean(&gains)?;
+        let moved: f64 = both.iter().map(|(own, sent, _)| (sent - own).abs()).sum();
+        Some(Learned { rows: both.len(), moved: moved / both.len() as f64, gain })
     }
 }
 
@@ -229,6 +266,29 @@ mod tests {
         let bins: Vec<(f64, usize)> = found.bins.iter().map(|bin| (bin.from, bin.rows)).collect();
         assert_eq!(bins, [(0.2, 2), (0.8, 1)]);
         assert_eq!(CalibrationScores::of([(f64::NAN, true)].into_iter()), None);
+    }
+
+    #[test]
+    fn what_was_learned_by_hand() {
+        let answer = |number: u64, id: &str, own: Option<f64>, converted: bool| {
+            let truth =
+                if converted { Truth::converted_after(60.0) } else { Truth::not_converted() };
+            let mut row = resolved(BEGIN_NS + number, no(0.5), truth);
+            (row.record.session_id, row.record.calibrated) = (Some(id.to_owned()), own);
+            row
+        };
+        let all = [
+            answer(1, "a", Some(0.9), true),
+            answer(2, "a", Some(0.25), true),
+            answer(3, "b", Some(0.25), false),
+            answer(4, "c", None, false),
+        ];
+        let found = rows_of(&all, &RewardSpec::MAIN, Learned::of).unwrap();
+        // -ln 0.25 or -ln 0.75 before, -ln 0.5 since.
+        let gain = ((2.0_f64).ln() + (4.0_f64 / 3.0).ln() - (2.0_f64).ln()) / 2.0;
+        assert_eq!((found.rows, found.moved), (2, 0.25));
+        assert!((found.gain.mean - gain).abs() < 1e-12, "{found:?}");
+        assert_eq!(rows_of(&all[3..], &RewardSpec::MAIN, Learned::of), None);
     }
 
     /// ```python

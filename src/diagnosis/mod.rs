@@ -23,17 +23,20 @@ mod shifts;
 mod times;
 mod verdict;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{DAY_NS, Moment};
 use crate::features::Conversation;
+use crate::journal::Sampled;
 use crate::model::Predictor;
 use crate::model::checkpoint::Manifest;
 use crate::replay::{Resolved, Scored, score};
 use crate::report::Mean;
 use crate::subnet::reward::{Answer, RewardSpec, Truth};
 
-pub use calibration::{CalibrationDiagnosis, CalibrationScores, Chance, Period};
+pub use calibration::{CalibrationDiagnosis, CalibrationScores, Chance, Learned, Period};
 pub use compared::{Compared, Way};
 pub use crps::crps_of_sample;
 pub use days::Day;
@@ -136,6 +139,9 @@ pub struct Diagnosis {
     pub reasons: Vec<String>,
     /// All that was looked at for that.
     pub checks: Vec<Check>,
+    /// What these numbers cannot tell exactly, in words.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The times.
     pub times: TimeDiagnosis,
     /// The confidences; absent without points.
@@ -181,6 +187,30 @@ fn rows<'a>(resolved: &'a [Resolved], spec: &RewardSpec) -> Vec<Row<'a>> {
         Row { lost: Lost::of(&row, spec), ..row }
     };
     resolved.iter().zip(scored).map(row).collect()
+}
+
+/// Which answers are the last ones of their conversations. Several validators ask about one, and its
+/// truth is one data point.
+fn last_of_each<'a>(all: impl DoubleEndedIterator<Item = &'a Resolved>) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    let is_new = |one: &'a Resolved| one.record.id().is_none_or(|id| seen.insert(id));
+    let mut last: Vec<bool> = all.rev().map(is_new).collect();
+    last.reverse();
+    last
+}
+
+/// What cannot be known of these answers.
+fn notes(resolved: &[Resolved]) -> Vec<String> {
+    let sampled = resolved.iter().filter(|row| row.record.sampled != Sampled::All).count();
+    if sampled == 0 {
+        return Vec::new();
+    }
+    let all = resolved.len();
+    vec![format!(
+        "{sampled} of {all} answers are a sample of what was answered: a validator's class weights \
+         follow all of its conversations, so they, and the rewards that rest on them, cannot be known \
+         exactly here; `convminer serve --journal all` logs every answer"
+    )]
 }
 
 /// The mean of values; absent for none.
@@ -237,6 +267,7 @@ pub fn diagnose(resolved: &[Resolved], options: &DiagnoseOptions<'_>) -> Diagnos
         drifted: !reasons.is_empty(),
         reasons,
         checks,
+        notes: notes(window),
         times,
         calibration,
         days: days::of(&lead, &rows, options),

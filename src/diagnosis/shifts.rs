@@ -3,12 +3,14 @@
 //! The answers of the checkpoint are decided again, from the confidence that was sent and the time
 //! that the checkpoint predicts: exactly what the miner would have answered with this adjustment.
 //! Answers of other checkpoints, and those that the checkpoint's baseline or constant gave, say
-//! nothing about it and do not count.
+//! nothing about it and do not count; all others do, also where a value changes nothing, so that
+//! gains of both kinds are means over the same answers. Of a conversation that several validators
+//! asked about only the last answer counts: copies that choose and judge would flatter.
 
 use serde::{Deserialize, Serialize};
 
 use super::compared::earned;
-use super::{DiagnoseOptions, Row, mean};
+use super::{DiagnoseOptions, Row, last_of_each, mean};
 use crate::features::Conversation;
 use crate::model::adjustment::Adjustment;
 use crate::model::decision::Rule;
@@ -18,7 +20,7 @@ use crate::subnet::reward::{Answer, NOT_CONVERTED, converting_earns_more};
 
 /// Answers at most, the latest ones: each is decided anew for each value.
 const MOST_ROWS: usize = 20_000;
-/// Fewer answers say nothing: half of them choose, and half judge.
+/// Fewer answers that can change say nothing: half of them choose, and half judge.
 const FEWEST_ROWS: usize = 20;
 /// Offsets of the threshold: from -0.2 to 0.2.
 const OFFSETS: (i32, f64) = (20, 0.01);
@@ -27,8 +29,8 @@ const QUANTILE_SHIFTS: (i32, f64) = (12, 0.025);
 
 /// The value of an adjustment that would have earned the most, and what it would have earned.
 ///
-/// It is chosen on every other answer, and judged on those between: what chance found does not
-/// flatter the gain.
+/// It is chosen on every other conversation, and judged on those between: what chance found does
+/// not flatter the gain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
     /// The best value on the answers that chose; of several, the one that is nearest to 0.
@@ -96,16 +98,22 @@ pub(super) fn time_quantile_shift(
 ) -> Option<Shift> {
     let predictor = options.checkpoint?.predictor;
     predictor.decision.times.as_ref()?;
+    let decided = decided(rows, options);
     // Only a time that was answered and that something converted after can earn more or less.
-    let mut decided = decided(rows, options);
-    decided.retain(|one| {
+    let can_change = |one: &Decided<'_>| {
         let truth = one.row.truth();
         one.row.answer().converted && truth.converted && truth.time_seconds.is_finite()
-    });
+    };
+    if decided.iter().filter(|one| can_change(one)).count() < FEWEST_ROWS {
+        return None;
+    }
     let answers = |shift: f64| -> Vec<Answer> {
         let adjustment = Adjustment { time_quantile_shift: shift, ..Adjustment::default() };
         let answer = |one: &Decided<'_>| {
             let answered = one.row.answer();
+            if !can_change(one) {
+                return answered;
+            }
             let reward = (&predictor.spec, predictor.class_weights);
             let predicted = one.estimate.time_seconds;
             // A conversion that is certain: "converts" is what is answered.
@@ -117,7 +125,8 @@ pub(super) fn time_quantile_shift(
     best_of(&decided, QUANTILE_SHIFTS, options, &answers)
 }
 
-/// The latest answers that the checkpoint's networks gave, or its baseline where it has none.
+/// The latest answers that the checkpoint's networks gave, or its baseline where it has none; the
+/// last one of each conversation.
 fn decided<'a>(rows: &[Row<'a>], options: &DiagnoseOptions<'_>) -> Vec<Decided<'a>> {
     let Some(reference) = options.checkpoint else { return Vec::new() };
     let own: Vec<Row<'a>> = rows
@@ -133,7 +142,12 @@ fn decided<'a>(rows: &[Row<'a>], options: &DiagnoseOptions<'_>) -> Vec<Decided<'
         own.iter().map(|row| row.resolved.record.features.clone()).collect();
     let estimates = reference.predictor.estimate(&conversations).into_iter();
     let all = own.iter().zip(estimates).map(|(row, estimate)| Decided { row: *row, estimate });
-    all.filter(|one| !one.estimate.fallback && agrees(one)).collect()
+    let mut decided: Vec<Decided<'a>> =
+        all.filter(|one| !one.estimate.fallback && agrees(one)).collect();
+    let is_last = last_of_each(decided.iter().map(|one| one.row.resolved));
+    let mut is_last = is_last.into_iter();
+    decided.retain(|_| is_last.next().unwrap_or(true));
+    decided
 }
 
 /// Whether the answer was given by the networks of this checkpoint, and not by its baseline in

@@ -91,6 +91,7 @@ impl First {
     pub(super) fn answer(number: u64, answer: RecordedAnswer, truth: Truth) -> Resolved {
         let mut resolved = resolved(BEGIN_NS + number * 1000, answer, truth);
         resolved.record.raw_probability = Some(0.35);
+        resolved.record.session_id = Some(number.to_string());
         resolved
     }
 }
@@ -179,6 +180,18 @@ fn nothing_and_one_answer() {
         assert!(!found.drifted && found.features.not_available.is_some());
         check_read_back(&found);
     }
+}
+
+#[test]
+fn a_sample_is_noted() {
+    let mut rows = [1, 2, 3].map(|at| resolved(BEGIN_NS + at, no(0.1), Truth::not_converted()));
+    rows.iter_mut().for_each(|row| row.record.sampled = Sampled::All);
+    assert!(diagnose(&rows, &options(RewardSpec::MAIN)).notes.is_empty());
+    rows[1].record.sampled = Sampled::Margin;
+    let found = diagnose(&rows, &options(RewardSpec::MAIN));
+    let [note] = &found.notes[..] else { panic!("{:?}", found.notes) };
+    assert!(note.starts_with("1 of 3 answers are a sample"), "{note}");
+    check_read_back(&found);
 }
 
 /// What was answered before the window does not count, and does not change what counts.

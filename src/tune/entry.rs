@@ -81,6 +81,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The parameter that it is about, if it is about one.
+    pub fn parameter(&self) -> Option<Parameter> {
+        match self {
+            Event::Started { .. } => None,
+            Event::Proposed { parameter, .. }
+            | Event::Applied { parameter, .. }
+            | Event::Reverted { parameter, .. } => Some(*parameter),
+        }
+    }
+}
+
 /// Who wrote down that mining began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

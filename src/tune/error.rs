@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::history::Break;
 use super::parameter::Parameter;
+use super::rules::shown;
 
 /// Why nothing could be said or done about a parameter.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,17 @@ pub enum TuneError {
     /// The last change is undone already, or there was none.
     #[error("there is no change to go back from")]
     NothingToRevert,
+    /// A time by hand would be in the way of every later change.
+    #[error(
+        "expected a moment that is not later than now, {}, to go back at, but {} was given by hand; \
+         without it the clock's time is taken", shown(*clock_ns), shown(*asked_ns)
+    )]
+    NotYet {
+        /// What was given, in nanoseconds since 1970.
+        asked_ns: u64,
+        /// What the clock shows.
+        clock_ns: u64,
+    },
     /// Only the last change can be undone at any time.
     #[error("the last change was one of {last}, and only the last one can be gone back from")]
     NotTheLast {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Change, Entry, Event, GENESIS, Starter};
+use super::entry::{Change, Entry, Event, GENESIS};
+use super::file::HEAD_FILE;
 use super::parameter::{Parameter, same};
 use super::tunables::Tunables;
 
@@ -14,9 +15,16 @@ pub(super) const FORMAT: u64 = 1;
 /// What was changed, when and why.
 ///
 /// Each entry carries the SHA-256 of its content and of the entry before it, and the file names the
-/// last one: no entry can be edited, removed or moved without a trace. There is no secret in it: who
-/// computes all hashes anew, or brings back an older file, leaves no trace in the file itself. The
-/// head is another one then, for whoever has noted it.
+/// last one: no entry can be edited, removed or moved without a trace in the file. A witness beside
+/// it, [`HEAD_FILE`](super::HEAD_FILE), knows how many entries there were and the hash of the last
+/// one: a history whose last entries were cut off, that was computed anew, that an older copy
+/// replaced, or whose file is gone, shows too, and is refused.
+///
+/// This protects against mistakes, and against impatience with the rules: nothing that is done to
+/// one file alone goes unnoticed. It does not protect against who means it: there is no secret in
+/// the files, so who changes both in step, or removes both, leaves no trace in them. The head is
+/// another one then, for whoever has noted it elsewhere: `convminer tune history` prints it. Nor
+/// can it tell whether the clock was right.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     entries: Vec<Entry>,
@@ -76,6 +84,42 @@ pub enum Break {
         /// Its number.
         entry: u64,
     },
+    /// The file is gone.
+    #[error("the file is missing, and with it {had} entries that `{HEAD_FILE}` knows of")]
+    Gone {
+        /// How many entries it had.
+        had: u64,
+    },
+    /// Its last entries are gone.
+    #[error("it has {has} entries, but `{HEAD_FILE}` knows of {had}: the last ones are missing")]
+    Cut {
+        /// How many entries it has.
+        has: u64,
+        /// How many it had.
+        had: u64,
+    },
+    /// It is another history.
+    #[error("entry {entry} is not the one that `{HEAD_FILE}` knows of: it was replaced")]
+    Replaced {
+        /// The number of the entry that was the last one.
+        entry: u64,
+    },
+    /// The witness is gone, or an older one.
+    #[error(
+        "it has {has} entries, but `{HEAD_FILE}` beside it {}: that file was removed or is an older \
+         one", if *had == 0 { "is missing".to_owned() } else { format!("knows of {had} only") }
+    )]
+    Unwitnessed {
+        /// How many entries it has.
+        has: u64,
+        /// How many the witness knows of.
+        had: u64,
+    },
+    /// The witness cannot be understood.
+    #[error(
+        "`{HEAD_FILE}` beside it, which says how many entries there were, cannot be understood"
+    )]
+    Witness,
     /// The last entry is not the one that the file names.
     #[error(
         "entry {entry} is not the one that the file names as its last: later ones were removed, or \
@@ -163,13 +207,6 @@ impl History {
     /// The last change of one parameter.
     pub(super) fn last_change_of(&self, parameter: Parameter) -> Option<Change> {
         self.changes().rfind(|change| change.parameter == parameter)
-    }
-
-    /// Writes down that mining began, unless that is known.
-    pub(super) fn start(&mut self, by: Starter, moment: Moment) {
-        if self.entries.is_empty() {
-            self.push(Event::Started { by }, moment);
-        }
     }
 
     /// Appends an entry.

@@ -3,7 +3,8 @@
 //! `parameter` is the one table of what can be tuned and `tunables` the values of all of it. `rules` say
 //! when a parameter may be changed, and to what; `tuning` holds every wish against them and writes
 //! those that are allowed into the `history`, whose entries are sealed by hashes and whose `file` a
-//! running miner follows. `suggest` reads a diagnosis and says what to change, if anything.
+//! running miner follows; a `witness` beside it shows when it was cut off or replaced. `suggest` reads
+//! a diagnosis and says what to change, if anything.
 
 mod clock;
 mod entry;
@@ -15,13 +16,14 @@ mod rules;
 mod suggest;
 mod tunables;
 mod tuning;
+mod witness;
 
 use std::path::Path;
 
 pub use clock::{NoMoment, SetClock};
 pub use entry::{Entry, Event, GENESIS, Starter};
 pub use error::TuneError;
-pub use file::{HISTORY_FILE, history_path, inspect, read};
+pub use file::{HEAD_FILE, HISTORY_FILE, history_path, inspect, read};
 pub use history::{Break, History, Proposal};
 pub use parameter::{
     Limit, LimitError, LimitOf, Limits, PARAMETER_COUNT, PARAMETERS, Parameter, ParameterSpec,
@@ -29,7 +31,7 @@ pub use parameter::{
 };
 pub use rules::{Refusal, Rules};
 pub use suggest::{
-    Bar, Better, Calibrated, Chance, Coverage, Evidence, Gain, LostTo, OffBy, Suggestion,
+    Bar, Better, Calibrated, Chance, Coverage, Evidence, Gain, Learned, LostTo, Suggestion,
     Suggestions, suggest,
 };
 pub use tunables::Tunables;
@@ -55,13 +57,7 @@ pub fn record_start(state_dir: &Path, now_ns: u64) -> Result<(), TuneError> {
     if !read(state_dir)?.entries().is_empty() {
         return Ok(());
     }
-    let mut writing = file::Writing::begin(state_dir)?;
-    if writing.history.entries().is_empty() {
-        let moment = history::Moment { ns: now_ns, is_by_hand: false };
-        writing.history.start(Starter::Serve, moment);
-        writing.save()?;
-    }
-    Ok(())
+    file::Writing::begin(state_dir)?.start(Starter::Serve, now_ns)
 }
 
 #[cfg(test)]

@@ -165,20 +165,25 @@ pub(super) fn shown(ns: u64) -> String {
     Moment::of_ns(ns.div_ceil(SECOND_NS).saturating_mul(SECOND_NS)).rfc3339()
 }
 
-/// Everything that speaks against changing a parameter at a moment, if it is said to what.
+/// Everything that speaks against changing a parameter, if it is said to what, at a moment after
+/// mining began.
 pub(super) fn refusals(
     history: &History,
     (rules, limits): (&Rules, &Limits),
-    parameter: Parameter,
-    to: Option<f64>,
-    now_ns: u64,
+    (parameter, to): (Parameter, Option<f64>),
+    (started_ns, now_ns): (u64, u64),
 ) -> Vec<Refusal> {
-    let mut refusals = times(history, rules, parameter, now_ns);
+    let mut refusals = times(history, rules, parameter, (started_ns, now_ns));
     refusals.extend(to.and_then(|to| value(history, limits, parameter, to)));
     refusals
 }
 
-fn times(history: &History, rules: &Rules, parameter: Parameter, now_ns: u64) -> Vec<Refusal> {
+fn times(
+    history: &History,
+    rules: &Rules,
+    parameter: Parameter,
+    (started_ns, now_ns): (u64, u64),
+) -> Vec<Refusal> {
     let after =
         |since_ns: u64, days: u32| since_ns.saturating_add(u64::from(days).saturating_mul(DAY_NS));
     let last = history.entries().last().filter(|entry| now_ns < entry.time_ns);
@@ -187,8 +192,6 @@ fn times(history: &History, rules: &Rules, parameter: Parameter, now_ns: u64) ->
         now_ns,
         until_ns: entry.time_ns,
     });
-    // Where it is not recorded, it begins now.
-    let started_ns = history.started_ns().unwrap_or(now_ns);
     let days = rules.first_days;
     let begun = Refusal::JustBegun { started_ns, days, until_ns: after(started_ns, days) };
     let days = rules.between_days;

@@ -3,12 +3,17 @@
 //! A parameter is suggested when, over at least 10 answers with a known truth, performance is off:
 //!
 //! - threshold offset and time quantile shift: when another value would have earned at least 0.002 more
-//!   reward an answer, by more than two standard errors, on answers that did not choose that value;
+//!   reward an answer, over all answers, by more than two standard errors, on conversations that did not
+//!   choose that value;
 //! - calibration shrinkage: when the confidences that were sent are off by 0.05 or more on average (ECE)
-//!   and by more than chance explains in 95 of 100 cases. Half of it lets outcomes count sooner; but
-//!   where the checkpoint's own confidences are less off than those sent, double of it.
+//!   and by more than chance explains in 95 of 100 cases, and what was learned while serving made them
+//!   better or worse (in log loss, by more than two standard errors). Where it made them better, half of
+//!   it lets outcomes count sooner; where worse, double of it. Where nothing was learned, or it made no
+//!   difference, shrinkage is not what is wrong.
 //!
-//! A diagnosis that is older than the last change supports nothing.
+//! A diagnosis supports nothing if it was made more than 14 days ago, before the last change, or of
+//! another checkpoint than the one that is served; and nothing for a parameter that was changed within
+//! its window.
 //! Nothing is suggested for the other parameters: no figure says what they cost. What is suggested goes
 //! as far towards what was best as one change may, the one that would have earned the most first.
 
@@ -19,17 +24,33 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TuneError;
 use super::file;
+use super::history::History;
 use super::parameter::Parameter;
+use super::rules::shown;
 use super::tuning::{Tuning, Verdict};
+use crate::clock::{DAY_NS, SECOND_NS};
+
+/// Days after which a diagnosis says nothing of today.
+const MOST_DAYS: u64 = 14;
+/// A diagnosis of later than in an hour is none: the clocks of two machines differ by less.
+const AHEAD_NS: u64 = 3600 * SECOND_NS;
+/// Confidences that were moved by less on average are as good as not moved.
+const LEAST_MOVED: f64 = 0.005;
 
 /// What is read of a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Evidence {
     /// Answers whose truth is known.
     pub points: u64,
+    /// From when on it looked, in nanoseconds since 1970.
+    #[serde(default)]
+    pub from_ns: Option<u64>,
     /// Until when it looked, in nanoseconds since 1970.
     #[serde(default)]
     pub to_ns: Option<u64>,
+    /// The checkpoint that it is of.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
     /// How far the confidences are off on average.
     #[serde(default)]
     pub ece: Option<f64>,
@@ -75,9 +96,9 @@ pub struct LostTo {
 pub struct Calibrated {
     /// What chance alone explains.
     pub by_chance: Chance,
-    /// How far the checkpoint's own are off, before what was learned while serving.
+    /// What was learned while serving did to them.
     #[serde(default)]
-    pub checkpoint: Option<OffBy>,
+    pub learned: Option<Learned>,
 }
 
 /// What the ECE of confidences without fault is.
@@ -87,11 +108,15 @@ pub struct Chance {
     pub high: f64,
 }
 
-/// How far some confidences are off on average.
+/// What was learned while serving did to the checkpoint's own confidences.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct OffBy {
-    /// The ECE.
-    pub ece: f64,
+pub struct Learned {
+    /// Of so many conversations.
+    pub rows: u64,
+    /// How far it moved them on average.
+    pub moved: f64,
+    /// How much lower it made the log loss.
+    pub gain: Gain,
 }
 
 /// A value that would have earned more.
@@ -105,7 +130,7 @@ pub struct Better {
     pub judged_on: u64,
 }
 
-/// How much more reward an answer something would have earned.
+/// How much something is worth, on average.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Gain {
     /// The mean.
@@ -214,21 +239,58 @@ impl Evidence {
                  {least:.3} does not matter or is chance"
             ));
         }
+        let (gain, learned) = effect(calibration.learned, bar)
+            .map_err(|why| format!("{parameter}: confidences are off by {ece:.3}, but {why}"))?;
         let points = self.points;
+        let (best, advice) = if gain > 0.0 {
+            (rows / 2.0, "outcomes should count sooner")
+        } else {
+            (2.0 * rows, "that should count less")
+        };
         let why = format!(
             "confidences were off by {ece:.3} on average (ECE) over {points} answers, where chance \
-             explains {chance:.3}"
+             explains {chance:.3}; {learned}: {advice}"
         );
-        Ok(match calibration.checkpoint.filter(|own| own.ece < ece) {
-            Some(own) => {
-                let why = format!(
-                    "{why}; without what was learned while serving it would be {:.3}, so that should \
-                     count less",
-                    own.ece
-                );
-                (parameter, 2.0 * rows, None, why)
-            }
-            None => (parameter, rows / 2.0, None, why + "; outcomes should count sooner"),
+        Ok((parameter, best, None, why))
+    }
+
+    /// Why this says nothing of what is in force now; nothing if it does.
+    fn is_stale(&self, history: &History, now_ns: u64, served: Option<&str>) -> Option<String> {
+        let Some(to_ns) = self.to_ns else {
+            return Some("this diagnosis does not say until when it looked".to_owned());
+        };
+        let to = shown(to_ns);
+        if to_ns > now_ns.saturating_add(AHEAD_NS) {
+            return Some(format!("this diagnosis is of {to}, which is still to come"));
+        }
+        if now_ns.saturating_sub(to_ns) > MOST_DAYS * DAY_NS {
+            return Some(format!(
+                "this diagnosis is of {to}, and one of more than {MOST_DAYS} days ago says nothing of \
+                 today"
+            ));
+        }
+        if let Some(change) = history.last_change().filter(|change| to_ns < change.time_ns) {
+            return Some(format!(
+                "{} was changed after this diagnosis: what is off now takes a new one",
+                change.parameter
+            ));
+        }
+        let served = served.filter(|served| self.checkpoint.as_deref() != Some(served))?;
+        let of = self.checkpoint.as_ref().map_or("none".to_owned(), |name| format!("`{name}`"));
+        Some(format!("this diagnosis is of checkpoint {of}, but `{served}` is served"))
+    }
+
+    /// Why this says nothing of a parameter: some of its answers were given before that was changed.
+    fn predates(&self, history: &History, parameter: Parameter) -> Option<String> {
+        let change = history.last_change_of(parameter)?;
+        let from_ns = self.from_ns.unwrap_or(0);
+        (from_ns < change.time_ns).then(|| {
+            format!(
+                "{parameter}: it was changed on {}, and this diagnosis looks at answers from {} on: it \
+                 takes one with a shorter --window",
+                shown(change.time_ns),
+                shown(from_ns)
+            )
         })
     }
 }
@@ -257,13 +319,52 @@ fn worth(
     Ok((better, words))
 }
 
+/// How much better what was learned while serving made confidences, and the same in words; else why
+/// that cannot be told.
+fn effect(learned: Option<Learned>, bar: &Bar) -> Result<(f64, String), String> {
+    let Some(Learned { rows, moved, gain: Gain { mean, standard_error } }) = learned else {
+        return Err(
+            "what was learned while serving cannot be told from the checkpoint's own".into()
+        );
+    };
+    if rows < bar.least_points {
+        return Err(format!("what was learned while serving is known of {rows} answers only"));
+    }
+    // A NaN is not above anything.
+    if !moved.is_finite() || moved < LEAST_MOVED {
+        return Err(format!(
+            "what was learned while serving moved them by {moved:.3} on average, which is as good as \
+             nothing"
+        ));
+    }
+    let error = standard_error.filter(|error| (mean + error).is_finite());
+    let words = |error: f64| {
+        let way = if mean > 0.0 { "lower" } else { "higher" };
+        let size = mean.abs();
+        format!(
+            "what was learned while serving made the log loss {size:.4} {way} (standard error \
+             {error:.4}, {rows} answers)"
+        )
+    };
+    match error {
+        Some(error) if mean.abs() > bar.standard_errors * error => Ok((mean, words(error))),
+        Some(error) => Err(words(error) + ", which may be chance"),
+        None => Err("how sure the effect of what was learned while serving is is not known".into()),
+    }
+}
+
 /// Says what should be tuned. Every suggestion is within bounds and the largest step, and says when it
-/// is allowed.
+/// is allowed. `served` is the name of the checkpoint that is served, where it is known.
 ///
 /// # Errors
 ///
 /// If the history cannot be read or is not as it was written.
-pub fn suggest(tuning: &Tuning, evidence: &Evidence, bar: &Bar) -> Result<Suggestions, TuneError> {
+pub fn suggest(
+    tuning: &Tuning,
+    evidence: &Evidence,
+    bar: &Bar,
+    served: Option<&str>,
+) -> Result<Suggestions, TuneError> {
     let history = file::read(&tuning.state_dir)?;
     let points = evidence.points;
     let mut found = Suggestions { points, bar: *bar, suggestions: vec![], otherwise: vec![] };
@@ -273,12 +374,8 @@ pub fn suggest(tuning: &Tuning, evidence: &Evidence, bar: &Bar) -> Result<Sugges
             vec![format!("{points} answers with a known truth are too few: it takes {least}")];
         return Ok(found);
     }
-    let last = history.last_change();
-    if let Some(change) = last.filter(|last| evidence.to_ns.is_some_and(|to| to < last.time_ns)) {
-        let parameter = change.parameter;
-        found.otherwise = vec![format!(
-            "{parameter} was changed after this diagnosis: what is off now takes a new one"
-        )];
+    if let Some(why) = evidence.is_stale(&history, tuning.now_ns(), served) {
+        found.otherwise = vec![why];
         return Ok(found);
     }
     let current = history.current();
@@ -293,6 +390,10 @@ pub fn suggest(tuning: &Tuning, evidence: &Evidence, bar: &Bar) -> Result<Sugges
                 continue;
             }
         };
+        if let Some(why) = evidence.predates(&history, parameter) {
+            found.otherwise.push(why);
+            continue;
+        }
         let from = current.get(parameter);
         let to = tuning.limits.of(parameter).towards(from, best);
         if super::parameter::same(from, to) {

@@ -25,7 +25,7 @@ fn at(folder: &Path, now_ns: u64) -> Tuning {
         rules: Rules::default(),
         limits: Limits::default(),
         clock: Arc::new(SetClock(now_ns)),
-        is_time_by_hand: false,
+        now_by_hand_ns: None,
     }
 }
 

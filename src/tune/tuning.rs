@@ -22,10 +22,11 @@ pub struct Tuning {
     pub rules: Rules,
     /// Between what parameters may be tuned.
     pub limits: Limits,
-    /// Tells the time.
+    /// Tells the real time.
     pub clock: Arc<dyn Clock>,
-    /// Whether the time was given by hand; entries say so.
-    pub is_time_by_hand: bool,
+    /// The moment to take for now, in nanoseconds since 1970, if it is given by hand; entries say so.
+    /// It never says when mining began, and no change is gone back from later than the clock shows.
+    pub now_by_hand_ns: Option<u64>,
 }
 
 /// A change to ask for.
@@ -196,10 +197,15 @@ impl Tuning {
     ///
     /// # Errors
     ///
-    /// If it has no reason, there is no change to undo or the last one was of another parameter than
+    /// If it has no reason, the time is given by hand and later than the clock shows, so that nothing
+    /// could be tuned until then, there is no change to undo or the last one was of another parameter than
     /// the one that is named, or the history cannot be read, written, or is not as it was written.
     pub fn revert(&self, named: Option<Parameter>, reason: &str) -> Result<Entry, TuneError> {
         let reason = sound(reason)?;
+        let clock_ns = self.clock.now_ns();
+        if let Some(asked_ns) = self.now_by_hand_ns.filter(|asked_ns| *asked_ns > clock_ns) {
+            return Err(TuneError::NotYet { asked_ns, clock_ns });
+        }
         let mut writing = Writing::begin(&self.state_dir)?;
         let last = writing.history.last_change().filter(|change| !change.is_revert);
         let last = last.ok_or(TuneError::NothingToRevert)?;
@@ -214,10 +220,8 @@ impl Tuning {
             change: last.number,
         };
         let newest_ns = writing.history.entries().last().map_or(0, |entry| entry.time_ns);
-        let moment = Moment { ns: self.clock.now_ns().max(newest_ns), ..self.moment() };
-        let entry = writing.history.push(event, moment).clone();
-        writing.save()?;
-        Ok(entry)
+        let moment = self.moment();
+        writing.push(event, Moment { ns: moment.ns.max(newest_ns), ..moment })
     }
 
     /// Holds a wish against the rules, and writes down what `event` makes of it and of the value in
@@ -229,19 +233,17 @@ impl Tuning {
     ) -> Result<Decision, TuneError> {
         let reason = sound(&wish.reason)?;
         let mut writing = Writing::begin(&self.state_dir)?;
-        let is_new = writing.history.entries().is_empty();
         // Under the lock, so that no entry of another is younger.
         let moment = self.moment();
-        writing.history.start(Starter::Tune, moment);
+        writing.start(Starter::Tune, self.clock.now_ns())?;
         let verdict =
             self.verdict_at(&writing.history, wish.parameter, Some(rounded(wish.to)), moment.ns);
-        let entry = verdict.is_allowed().then(|| {
+        let entry = if verdict.is_allowed() {
             let event = event(&writing.history, verdict.from, reason);
-            writing.history.push(event, moment).clone()
-        });
-        if entry.is_some() || is_new {
-            writing.save()?;
-        }
+            Some(writing.push(event, moment)?)
+        } else {
+            None
+        };
         Ok(Decision { verdict, entry })
     }
 
@@ -251,7 +253,7 @@ impl Tuning {
         parameter: Parameter,
         to: Option<f64>,
     ) -> Verdict {
-        self.verdict_at(history, parameter, to, self.clock.now_ns())
+        self.verdict_at(history, parameter, to, self.now_ns())
     }
 
     fn verdict_at(
@@ -262,15 +264,22 @@ impl Tuning {
         now_ns: u64,
     ) -> Verdict {
         let with = (&self.rules, &self.limits);
-        let refusals = rules::refusals(history, with, parameter, to, now_ns);
+        // Where it is not recorded, mining begins now, by the real clock.
+        let started_ns = history.started_ns().unwrap_or_else(|| self.clock.now_ns());
+        let refusals = rules::refusals(history, with, (parameter, to), (started_ns, now_ns));
         let mut untils = refusals.iter().map(Refusal::until_ns);
         let allowed_from_ns = untils.try_fold(now_ns, |latest, until| Some(latest.max(until?)));
         let from = history.current().get(parameter);
         Verdict { parameter, from, to, refusals, allowed_from_ns }
     }
 
+    /// The moment to take for now, in nanoseconds since 1970.
+    pub fn now_ns(&self) -> u64 {
+        self.now_by_hand_ns.unwrap_or_else(|| self.clock.now_ns())
+    }
+
     fn moment(&self) -> Moment {
-        Moment { ns: self.clock.now_ns(), is_by_hand: self.is_time_by_hand }
+        Moment { ns: self.now_ns(), is_by_hand: self.now_by_hand_ns.is_some() }
     }
 }
 

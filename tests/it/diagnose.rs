@@ -71,6 +71,7 @@ impl Logged<'_> {
                 converted: truth.converted,
                 time_seconds: truth.converted.then_some(truth.time_seconds),
                 known_ns: time_ns + DAY_NS / 4,
+                also: None,
                 source: "test".to_owned(),
             });
         }
@@ -151,6 +152,33 @@ fn mentions(value: &Value, number: f64) -> bool {
         Value::Object(values) => values.values().any(|value| mentions(value, number)),
         _ => false,
     }
+}
+
+/// What was answered after `--now`, or in the far future, does not count, as in replay; and a sample is
+/// told.
+#[test]
+fn the_window_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let now_ns = SystemClock.now_ns();
+    let logged = Logged { folder, checkpoint: &shipped(), days: 10, now_ns };
+    // One an hour.
+    logged.write(&noisy(240, 6), &|index, record| {
+        if index < 200 {
+            record.sampled = Sampled::High;
+        }
+    });
+    let now = format!("--now={}", Moment::of_ns(now_ns - 3 * DAY_NS).rfc3339());
+    let replay = succeed(convminer(folder).args(["replay", "--days", "2", "--json", &now]));
+    let replay: Value = serde_json::from_str(&replay).unwrap();
+    let output = convminer(folder).args(["diagnose", "--window", "2d", &now]).output().unwrap();
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{warned}");
+    let found = read(&folder.join("data/diagnostics.json"));
+    assert!((48..=49).contains(&found.points), "{}", found.points);
+    assert!(mentions(&replay, found.mean_reward.unwrap()), "{replay}");
+    assert!(warned.contains("answers are a sample of what was answered"), "{warned}");
+    assert!(found.notes[0].contains("class weights"), "{:?}", found.notes);
 }
 
 /// Another kind of conversation than was trained on.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::clock::Moment;
 use crate::tune::{
-    self, Break, Decision, Entry, Event, PARAMETERS, Proposal, Standing, Starter, Suggestions,
-    Tunables, Verdict,
+    self, Break, Decision, Entry, Event, PARAMETERS, Parameter, Proposal, Standing, Starter,
+    Suggestions, Tunables, Verdict,
 };
 
 /// Whether a change is allowed, and else why not and from when on.
@@ -102,31 +102,41 @@ pub(super) struct History<'a> {
     head: &'a str,
     current: Tunables,
     pending: Option<Proposal>,
-    entries: &'a [Entry],
+    /// How many there are, shown or not.
+    entry_count: usize,
+    entries: Vec<&'a Entry>,
 }
 
 impl History<'_> {
-    pub(super) fn new(history: &tune::History, problem: Option<Break>) -> History<'_> {
+    /// All entries, or those of one parameter only.
+    pub(super) fn new(
+        history: &tune::History,
+        problem: Option<Break>,
+        only: Option<Parameter>,
+    ) -> History<'_> {
+        let is_shown = |parameter| only.is_none_or(|only| parameter == Some(only));
+        let entries = history.entries();
         History {
             is_intact: problem.is_none(),
             problem: problem.map(|problem| problem.to_string()),
             head: history.head(),
             current: history.current(),
-            pending: history.pending(),
-            entries: history.entries(),
+            pending: history.pending().filter(|pending| is_shown(Some(pending.parameter))),
+            entry_count: entries.len(),
+            entries: entries.iter().filter(|entry| is_shown(entry.event.parameter())).collect(),
         }
     }
 }
 
 impl fmt::Display for History<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for item in self.entries {
+        for item in &self.entries {
             writeln!(formatter, "{}", entry(item))?;
         }
         if let Some(pending) = &self.pending {
             writeln!(formatter, "waits to be applied: {pending}")?;
         }
-        match (&self.problem, self.entries.len()) {
+        match (&self.problem, self.entry_count) {
             (Some(problem), _) => write!(formatter, "NOT as it was written: {problem}"),
             (None, 0) => write!(formatter, "nothing is recorded yet"),
             (None, count) => {

@@ -166,7 +166,7 @@ fn details(diagnosis: &Diagnosis) -> String {
          chances.</p>\n\
          <p>Each validator\u{2019}s class weights are counted from the beginning of the window. The \
          CRPS is that of the logged quantiles as a sample. Bands and intervals are at 95 %. {} Made \
-         {} by convminer {}; <code>convminer diagnose --json</code> prints all numbers.</p>\n",
+         {} by convminer {}; <code>convminer diagnose --json</code> prints all numbers.</p>\n{}",
         if diagnosis.time_unknown == 0 {
             String::new()
         } else {
@@ -176,7 +176,12 @@ fn details(diagnosis: &Diagnosis) -> String {
             )
         },
         escape(&diagnosis.made),
-        escape(&diagnosis.convminer_version)
+        escape(&diagnosis.convminer_version),
+        diagnosis
+            .notes
+            .iter()
+            .map(|note| format!("<p>{}.</p>\n", escape(note)))
+            .collect::<String>()
     )
 }
 

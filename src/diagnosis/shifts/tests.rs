@@ -53,9 +53,50 @@ fn a_quantile_by_hand() {
     let first = First::new();
     let found = diagnose(&rows, &first.options()).best_time_quantile_shift.unwrap();
     near(found.value, 0.25);
-    // 5 s less: 0.8 * 0.45 / 3.
-    near(found.gain.mean, 0.12);
-    assert_eq!((found.chosen_on, found.judged_on), (20, 20));
+    // 5 s less: 0.8 * 0.45 / 3 for 20 of the 30 that judge, and nothing for the others.
+    near(found.gain.mean, 0.08);
+    near(
+        found.gain.standard_error.unwrap(),
+        ((20.0 * 0.0016 + 10.0 * 0.0064) / 29.0 / 30.0_f64).sqrt(),
+    );
+    assert_eq!((found.chosen_on, found.judged_on), (30, 30));
+    let point = found.curve.iter().find(|point| (point.value - 0.25).abs() < 1e-9).unwrap();
+    near(point.gain, 0.08);
+    // 19 times say nothing, among however many answers.
+    let mut left = 19;
+    let few: Vec<Resolved> = rows
+        .into_iter()
+        .filter(|row| {
+            left -= i32::from(row.truth.converted);
+            !row.truth.converted || left >= 0
+        })
+        .collect();
+    assert_eq!(few.len(), 39);
+    assert_eq!(diagnose(&few, &first.options()).best_time_quantile_shift, None);
+}
+
+/// What several validators ask about is one conversation, and never on both sides.
+#[test]
+fn copies_do_not_judge_each_other() {
+    let first = First::new();
+    let rows: Vec<Resolved> = (0..120)
+        .map(|number| {
+            // The first two of three are wrong, and the last one is right.
+            let seconds = if number % 3 == 2 { 55.0 } else { 20.0 };
+            let truth = Truth::converted_after(55.0);
+            let mut row = First::answer(number, yes(seconds, 0.9), truth);
+            row.record.session_id = Some((number / 3).to_string());
+            row
+        })
+        .collect();
+    let found = diagnose(&rows, &first.options());
+    for shift in [found.best_threshold_offset.unwrap(), found.best_time_quantile_shift.unwrap()] {
+        assert_eq!((shift.chosen_on, shift.judged_on), (20, 20));
+        near(shift.gain.mean, 0.0);
+    }
+    // 19 conversations are too few, in however many answers.
+    let few = diagnose(&rows[..57], &first.options());
+    assert_eq!((few.best_threshold_offset, few.best_time_quantile_shift), (None, None));
 }
 
 #[test]

@@ -204,11 +204,46 @@ fn a_reason_is_a_line_with_words() {
 #[test]
 fn a_time_by_hand_is_marked() {
     let folder = begun();
-    let tuning = Tuning { is_time_by_hand: true, ..at(folder.path(), day(14)) };
+    let tuning = Tuning { now_by_hand_ns: Some(day(14)), ..at(folder.path(), day(1)) };
     assert!(tuning.apply(&wish(ThresholdOffset, 0.05)).unwrap().entry.unwrap().is_time_by_hand);
     let text = std::fs::read_to_string(history_path(folder.path())).unwrap();
     assert_eq!(text.matches("is_time_by_hand").count(), 1, "{text}");
     assert_eq!(read_current(folder.path()).unwrap().threshold_offset, 0.05);
+}
+
+/// What was given by hand in 2020 would make day one day 2000.
+#[test]
+fn no_time_by_hand_says_when_mining_began() {
+    let year_2020 = 1_577_836_800 * SECOND_NS;
+    for by_hand in [year_2020, day(3), day(18)] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let tuning = Tuning { now_by_hand_ns: Some(by_hand), ..at(folder, day(3)) };
+        let checked = tuning.check(ThresholdOffset, Some(0.05)).unwrap().is_allowed();
+        let decision = tuning.propose(&wish(ThresholdOffset, 0.05)).unwrap();
+        // As where `serve` wrote the start down just before.
+        assert_eq!((checked, decision.entry.is_some()), (by_hand == day(18), by_hand == day(18)));
+        let first = read(folder).unwrap().entries()[0].clone();
+        assert_eq!((first.time_ns, first.is_time_by_hand), (day(3), false));
+        let verdict = at(folder, day(3)).check(ThresholdOffset, None).unwrap();
+        assert_eq!(verdict.refusals.last().unwrap().rule(), "first_days");
+    }
+}
+
+/// An entry of 2099 would refuse everything until then.
+#[test]
+fn no_going_back_later_than_now() {
+    let folder = begun();
+    let folder = folder.path();
+    apply(folder, day(20), ThresholdOffset, 0.05);
+    let by_hand = |ns| Tuning { now_by_hand_ns: Some(ns), ..at(folder, day(21)) };
+    let error = by_hand(day(9_999)).revert(None, "worse").unwrap_err();
+    assert!(matches!(error, TuneError::NotYet { .. }), "{error}");
+    assert!(error.to_string().contains("later than now, 2025-12-13T00:00:00Z"), "{error}");
+    assert_eq!(read_current(folder).unwrap().threshold_offset, 0.05);
+    let entry = by_hand(day(21)).revert(None, "worse").unwrap();
+    assert_eq!((entry.time_ns, entry.is_time_by_hand), (day(21), true));
+    apply(folder, day(51), ThresholdOffset, 0.05);
 }
 
 /// Two writers at a time: one change only, and a sound history.
@@ -251,6 +286,8 @@ fn writers_lose_nothing() {
                 }
             });
         }
+        // Who reads between the two files of an entry sees no break.
+        scope.spawn(|| while read(path).unwrap().entries().len() < 81 {});
     });
     assert_eq!(read(path).unwrap().entries().len(), 81);
 }

@@ -17,7 +17,7 @@ fn well() -> Value {
         "coverage": [{"level": 0.05, "below": 0.04, "rows": 40},
                      {"level": 0.5, "below": 0.71, "rows": 40}],
         "ece": 0.03,
-        "calibration": {"by_chance": {"mean": 0.03, "high": 0.06}, "checkpoint": {"ece": 0.09}},
+        "calibration": {"by_chance": {"mean": 0.03, "high": 0.06}, "learned": learned(0.1, 0.05, 0.01)},
         "best_threshold_offset": shift(0.0, 0.0),
         "best_time_quantile_shift": shift(0.0, 0.0),
     })
@@ -32,11 +32,18 @@ fn better(value: f64, gain: f64, standard_error: f64) -> Value {
 /// What is suggested after an edit of the diagnosis, `days` after mining began.
 fn suggested(folder: &Path, days: u64, edit: impl FnOnce(&mut Value)) -> Suggestions {
     let mut value = well();
+    value["from_ns"] = json!(day(days) - 7 * DAY_NS);
+    value["to_ns"] = json!(day(days));
     edit(&mut value);
     let path = folder.join("diagnostics.json");
     std::fs::write(&path, value.to_string()).unwrap();
     let evidence = Evidence::read(&path).unwrap();
-    suggest(&at(folder, day(days)), &evidence, &Bar::default()).unwrap()
+    suggest(&at(folder, day(days)), &evidence, &Bar::default(), None).unwrap()
+}
+
+/// What was learned while serving, of 60 conversations.
+fn learned(moved: f64, gain: f64, standard_error: f64) -> Value {
+    json!({"rows": 60, "moved": moved, "gain": {"mean": gain, "standard_error": standard_error}})
 }
 
 /// Parameters and their values to be.
@@ -121,7 +128,10 @@ fn the_most_worthwhile_comes_first_and_all_say_when() {
     assert!(threshold.why.contains("0.0500 an answer are lost to wrong classes"));
     assert_eq!((threshold.best, threshold.gain, shrinkage.gain), (0.1, Some(0.01), None));
     apply(folder.path(), day(20), ThresholdOffset, 0.05);
-    let found = suggested(folder.path(), 21, all);
+    let found = suggested(folder.path(), 21, |value| {
+        all(value);
+        value["from_ns"] = json!(day(20));
+    });
     // From 0.05, and by days: the others 14 after that change, the same 30.
     assert_eq!(changes(&found)[1], (ThresholdOffset, 0.1));
     let from: Vec<_> = found.suggestions.iter().map(|it| it.verdict.allowed_from_ns).collect();
@@ -144,17 +154,71 @@ fn an_older_diagnosis_supports_nothing() {
 #[test]
 fn what_was_learned_counts_more_or_less() {
     let folder = begun();
-    let own = |ece: f64, own: Value| {
+    let sooner = &[(CalibrationShrinkageRows, 25.0)][..];
+    let later = &[(CalibrationShrinkageRows, 100.0)][..];
+    let mut few = learned(0.1, 0.05, 0.01);
+    few["rows"] = json!(9);
+    let unsure = json!({"rows": 60, "moved": 0.1, "gain": {"mean": 0.1, "standard_error": null}});
+    for (ece, edit, expected, why) in [
+        (0.08, learned(0.1, 0.05, 0.02), sooner, "made the log loss 0.0500 lower"),
+        (0.08, learned(0.1, -0.05, 0.02), later, "made the log loss 0.0500 higher"),
+        (0.06, learned(0.1, 0.05, 0.02), &[], "up to 0.060 does not matter"),
+        (0.08, Value::Null, &[], "cannot be told"),
+        (0.08, learned(0.004, 0.05, 0.001), &[], "as good as nothing"),
+        (0.08, learned(0.1, 0.04, 0.02), &[], "may be chance"),
+        (0.08, learned(0.1, -0.04, 0.02), &[], "may be chance"),
+        (0.08, few, &[], "9 answers only"),
+        (0.08, unsure, &[], "is not known"),
+    ] {
         let found = suggested(folder.path(), 20, |value| {
             value["ece"] = json!(ece);
-            value["calibration"]["checkpoint"] = own;
+            value["calibration"]["learned"] = edit;
         });
-        changes(&found)
+        assert_eq!(changes(&found), expected, "{why}");
+        let told = found.suggestions.first().map_or_else(|| &found.otherwise[2], |it| &it.why);
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+/// Stale or foreign evidence, and which rule it fails.
+#[test]
+fn a_diagnosis_is_of_what_is_served_now() {
+    let folder = begun();
+    let folder = folder.path();
+    apply(folder, day(20), ThresholdOffset, 0.05);
+    let with = |days: u64, served: Option<&str>, edit: &dyn Fn(&mut Value)| {
+        let mut value = well();
+        value["from_ns"] = json!(day(20));
+        value["to_ns"] = json!(day(27));
+        value["checkpoint"] = json!("first");
+        value["best_threshold_offset"] = better(0.08, 0.01, 0.001);
+        edit(&mut value);
+        let evidence: Evidence = serde_json::from_value(value).unwrap();
+        suggest(&at(folder, day(days)), &evidence, &Bar::default(), served).unwrap()
     };
-    assert_eq!(own(0.08, json!({"ece": 0.09})), [(CalibrationShrinkageRows, 25.0)]);
-    assert_eq!(own(0.08, Value::Null), [(CalibrationShrinkageRows, 25.0)]);
-    assert_eq!(own(0.08, json!({"ece": 0.04})), [(CalibrationShrinkageRows, 100.0)]);
-    assert_eq!(own(0.06, Value::Null), [], "chance explains it");
+    let from = |ns: u64| move |value: &mut Value| value["from_ns"] = json!(ns);
+    for (days, served, edit, told) in [
+        (27, None, &(|_: &mut Value| ()) as &dyn Fn(&mut Value), None),
+        (41, Some("first"), &|_| (), None),
+        (42, None, &|_| (), Some("more than 14 days ago")),
+        (26, None, &|_| (), Some("still to come")),
+        (27, None, &|value| value["to_ns"] = Value::Null, Some("until when it looked")),
+        (27, Some("second"), &|_| (), Some("of checkpoint `first`, but `second` is served")),
+        (
+            27,
+            Some("second"),
+            &|value| value["checkpoint"] = Value::Null,
+            Some("of checkpoint none"),
+        ),
+        (27, None, &from(day(20) - 1), Some("threshold_offset: it was changed on 2025-12-12")),
+        (27, None, &|value| value["from_ns"] = Value::Null, Some("a shorter --window")),
+    ] {
+        let found = with(days, served, edit);
+        let expected = if told.is_none() { vec![(ThresholdOffset, 0.08)] } else { vec![] };
+        assert_eq!(changes(&found), expected, "{told:?}: {:?}", found.otherwise);
+        let otherwise = found.otherwise.join("\n");
+        assert!(told.is_none_or(|told| otherwise.contains(told)), "{told:?}: {otherwise}");
+    }
 }
 
 #[test]
@@ -168,20 +232,28 @@ fn what_is_no_diagnosis_is_refused() {
     }
     std::fs::write(&path, "{\"points\": 50}").unwrap();
     let evidence = Evidence::read(&path).unwrap();
-    let found = suggest(&at(folder.path(), day(20)), &evidence, &Bar::default()).unwrap();
-    assert_eq!((changes(&found).len(), found.otherwise.len()), (0, 3));
+    let found = suggest(&at(folder.path(), day(20)), &evidence, &Bar::default(), None).unwrap();
+    assert_eq!((changes(&found).len(), found.otherwise.len()), (0, 1));
 }
 
 /// The names are those that `diagnose` writes.
 #[test]
 fn what_diagnose_writes_is_read() {
     use crate::diagnosis::{DiagnoseOptions, Shift, diagnose};
+    use crate::journal::Record;
+    use crate::replay::Resolved;
     use crate::report::Mean;
-    use crate::subnet::reward::RewardSpec;
+    use crate::subnet::reward::{RewardSpec, Truth};
 
     let options =
         DiagnoseOptions { spec: RewardSpec::MAIN, from_ns: 0, now_ns: START, checkpoint: None };
-    let mut diagnosis = diagnose(&[], &options);
+    let answer = |id: &str| {
+        let mut record = Record::sample(id, 7);
+        record.answer.confidence = 0.3;
+        Resolved { record, truth: Truth::not_converted(), known_ns: 9 }
+    };
+    let mut diagnosis = diagnose(&[answer("a"), answer("b")], &options);
+    diagnosis.checkpoint = Some("first".to_owned());
     let gain = Mean { mean: 0.01, standard_error: Some(0.001) };
     let shift = Shift { value: 0.03, gain, chosen_on: 61, judged_on: 60, curve: vec![] };
     diagnosis.best_threshold_offset = Some(shift.clone());
@@ -192,6 +264,10 @@ fn what_diagnose_writes_is_read() {
     let better = Better { value: 0.03, gain, judged_on: 60 };
     assert_eq!(evidence.best_threshold_offset, Some(better));
     assert_eq!(evidence.best_time_quantile_shift, Some(Better { value: -0.025, ..better }));
-    assert_eq!(evidence.to_ns, Some(START));
-    assert!(evidence.lost.is_some() && evidence.points == 0);
+    assert_eq!((evidence.from_ns, evidence.to_ns), (Some(0), Some(START)));
+    assert_eq!(evidence.checkpoint.as_deref(), Some("first"));
+    assert!(evidence.lost.is_some() && evidence.points == 2);
+    // The sample record's own confidence is 0.25.
+    let learned = evidence.calibration.unwrap().learned.unwrap();
+    assert!(learned.rows == 2 && (learned.moved - 0.05).abs() < 1e-12, "{learned:?}");
 }

@@ -108,6 +108,92 @@ fn no_entry_goes_missing_or_elsewhere() {
     assert_eq!(after(previous), Break::Hash { entry: 4 });
 }
 
+/// What only the witness beside the history shows.
+#[test]
+fn no_end_goes_missing() {
+    let cut = |left: usize| {
+        move |value: &mut Value| {
+            entries(value).truncate(left);
+            value["head"] = value["entries"][left - 1]["hash"].clone();
+        }
+    };
+    assert_eq!(after(cut(4)), Break::Cut { has: 4, had: 5 });
+    assert_eq!(after(cut(1)), Break::Cut { has: 1, had: 5 });
+    let anew = |value: &mut Value| {
+        value["entries"][2]["event"]["reason"] = json!("other");
+        rehash(value);
+    };
+    assert_eq!(after(anew), Break::Replaced { entry: 5 });
+}
+
+/// What inspection says after something was done to the folder, in which then nothing can be done.
+fn after_doing(done: impl FnOnce(&Path)) -> Option<Break> {
+    let folder = eventful();
+    let path = folder.path();
+    done(path);
+    let (_, problem) = inspect(path).unwrap();
+    let tuning = at(path, day(500));
+    let error = tuning.apply(&wish(ThresholdOffset, 0.05)).err();
+    let started = record_start(path, day(500)).err();
+    for error in [error, started, read_current(path).err()] {
+        let is_broken = matches!(error, Some(TuneError::Broken { .. }));
+        assert_eq!(is_broken, problem.is_some(), "{error:?}");
+    }
+    problem
+}
+
+#[test]
+fn no_file_goes_missing() {
+    let remove = |name: &'static str| move |path: &Path| fs::remove_file(path.join(name)).unwrap();
+    let write =
+        |text: String| move |path: &Path| fs::write(path.join(HEAD_FILE), text.clone()).unwrap();
+    let gone = after_doing(remove(HISTORY_FILE)).unwrap();
+    assert_eq!(gone, Break::Gone { had: 5 });
+    let words = "the file is missing, and with it 5 entries that `tuning_head.json` knows of";
+    assert_eq!(gone.to_string(), words);
+    let unwitnessed = after_doing(remove(HEAD_FILE)).unwrap();
+    assert_eq!(unwitnessed, Break::Unwitnessed { has: 5, had: 0 });
+    assert!(unwitnessed.to_string().contains("`tuning_head.json` beside it is missing"));
+    for bad in ["", "{}", "{\"format\": 2, \"entries\": 5, \"head\": \"\"}"] {
+        assert_eq!(after_doing(write(bad.to_owned())), Some(Break::Witness), "{bad}");
+    }
+    let huge = json!({"format": 1, "entries": u64::MAX, "head": GENESIS}).to_string();
+    assert_eq!(after_doing(write(huge)), Some(Break::Cut { has: 5, had: u64::MAX }));
+}
+
+/// The witness of the first `entries` entries, as it was then.
+fn witness_of(path: &Path, entries: usize) {
+    let history = read(path).unwrap();
+    let head = &history.entries()[entries - 1].hash;
+    let text = json!({"format": 1, "entries": entries, "head": head}).to_string();
+    fs::write(path.join(HEAD_FILE), text).unwrap();
+}
+
+/// A crash between the two files leaves the history one entry ahead, and never more.
+#[test]
+fn a_crash_between_the_files_is_no_break() {
+    assert_eq!(after_doing(|path| witness_of(path, 4)), None);
+    assert_eq!(
+        after_doing(|path| witness_of(path, 3)),
+        Some(Break::Unwitnessed { has: 5, had: 3 })
+    );
+    let folder = begun();
+    let path = folder.path();
+    fs::remove_file(path.join(HEAD_FILE)).unwrap();
+    assert_eq!(read(path).unwrap().entries().len(), 1, "the first entry has no witness before it");
+    // What is written next brings the witness along, and so on.
+    for entries in 2..5 {
+        let to = entries as f64 / 100.0;
+        assert!(at(path, day(14)).propose(&wish(ThresholdOffset, to)).unwrap().entry.is_some());
+        assert_eq!(read(path).unwrap().entries().len(), entries);
+        witness_of(path, entries - 1);
+    }
+    let late = at(path, day(14)).apply(&wish(ThresholdOffset, 0.06)).unwrap();
+    assert_eq!(late.entry, None, "a refusal writes the witness too");
+    let witness = fs::read_to_string(path.join(HEAD_FILE)).unwrap();
+    assert!(witness.contains("\"entries\": 4"), "{witness}");
+}
+
 /// Whose hashes are all computed anew must still be possible.
 #[test]
 fn a_forgery_must_at_least_make_sense() {
