@@ -7,6 +7,7 @@ use super::common::CHECKPOINTS;
 use super::error::WithHint as _;
 use super::logged::LoggedData;
 use super::printer::Printer;
+use crate::causes::with_causes;
 use crate::learn::{self, Folders, LearnError, LearnRules, Outcome, Step};
 
 /// The arguments of `convminer learn`.
@@ -17,6 +18,10 @@ pub struct LearnArgs {
     /// The folder of what outlives the process
     #[arg(long, value_name = "FOLDER", default_value = "data/state")]
     state_dir: PathBuf,
+    /// The numbers of a diagnosis: if they say that something has drifted, and nothing was learned
+    /// or promoted since, it is time to learn
+    #[arg(long, value_name = "FILE", default_value = "data/diagnostics.json")]
+    diagnostics: PathBuf,
     /// New truths that are needed to learn
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u64).range(20..))]
@@ -88,7 +93,12 @@ pub fn run(args: LearnArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
         promotion_hours: args.promotion_hours,
         ..LearnRules::default()
     };
-    let step = match learn::step(&folders, &rules, now_ns, args.force) {
+    // Without it, learning goes on as it would.
+    let flagged_ns = learn::flagged_ns(&args.diagnostics).unwrap_or_else(|error| {
+        printer.warn(with_causes(&error));
+        None
+    });
+    let step = match learn::step_flagged(&folders, &rules, now_ns, args.force, flagged_ns) {
         Err(error @ LearnError::Busy { .. }) => {
             return Err(error).with_hint(|| "it will be done soon; one at a time is enough");
         }

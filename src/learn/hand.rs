@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::challenger::{Loaded, name_of};
-use super::state::{self, EventKind};
+use super::change::{carry_out, record_and_carry_out};
+use super::state::{self, EventKind, LearningState};
 use super::{Folders, LearnError};
 use crate::features::Conversation;
 use crate::model::checkpoint::{self, CheckpointError, LineageRecord};
@@ -170,7 +171,8 @@ pub fn promote(
     now_ns: u64,
 ) -> Result<String, LearnError> {
     let _lock = state::lock(&folders.state)?;
-    change(folders, name, EventKind::Chosen, reason, now_ns)
+    let state = finished(folders, now_ns)?;
+    change(folders, state, (name, EventKind::Chosen), reason, now_ns)
 }
 
 /// Goes back to the checkpoint that was served before the last change on record; returns its name,
@@ -185,17 +187,24 @@ pub fn rollback(
     now_ns: u64,
 ) -> Result<(String, String), LearnError> {
     let _lock = state::lock(&folders.state)?;
-    let (state, _) = state::read(&folders.state, now_ns)?;
+    let state = finished(folders, now_ns)?;
     let last = state.events.iter().rev().find(|event| event.event.changes_latest());
     let name = last.ok_or(LearnError::NoHistory)?.other.clone();
-    let before = change(folders, &name, EventKind::RolledBack, reason, now_ns)?;
+    let before = change(folders, state, (&name, EventKind::RolledBack), reason, now_ns)?;
     Ok((name, before))
+}
+
+/// What is remembered, with a change that a crash interrupted made now.
+fn finished(folders: &Folders, now_ns: u64) -> Result<LearningState, LearnError> {
+    let (mut state, _) = state::read(&folders.state, now_ns)?;
+    carry_out(&folders.checkpoints, &mut state)?;
+    Ok(state)
 }
 
 fn change(
     folders: &Folders,
-    name: &str,
-    kind: EventKind,
+    mut state: LearningState,
+    (name, kind): (&str, EventKind),
     reason: &str,
     now_ns: u64,
 ) -> Result<String, LearnError> {
@@ -210,12 +219,10 @@ fn change(
     let loaded = Loaded::read(&root.join(name))?;
     check_answers(&loaded.predictor)
         .map_err(|reason| LearnError::Unsound { name: name.to_owned(), reason })?;
-    let (mut state, _) = state::read(&folders.state, now_ns)?;
-    checkpoint::set_latest(&loaded.path)?;
     // Whoever answers in shadow was compared with another one.
-    checkpoint::clear_challenger(root)?;
     state.rival = None;
     state.tell(now_ns, kind, (name, &before), reason.to_owned(), None);
+    record_and_carry_out(folders, &mut state)?;
     state.write(&folders.state)?;
     Ok(before)
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest as _, Sha256};
 
 use super::drift::newest_kind;
+use super::evidence::answered_before;
 use crate::features::Conversation;
 use crate::replay::Resolved;
 use crate::subnet::reward::Truth;
@@ -17,9 +18,9 @@ pub(super) struct Material<'a> {
 
 impl<'a> Material<'a> {
     /// Each conversation that was first answered after a moment, once. The records are in order of
-    /// time.
+    /// time; what was answered before them is not known.
     pub(super) fn after(all: &'a [Resolved], after_ns: u64) -> Material<'a> {
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<&str> = answered_before(all, after_ns);
         let rows = all.iter().filter(|resolved| {
             resolved.record.time_ns > after_ns
                 && resolved.record.id().is_some_and(|id| seen.insert(id))
@@ -112,7 +113,9 @@ mod tests {
         assert_eq!(material.known_after(55), (1, 1));
         assert_eq!(material.last_known_ns(), 60);
         assert_eq!((material.span_ns(), material.converted()), ((2, 4), 2));
+        // "b" was answered before, and is no news when it is asked again.
         let other = Material::after(&all, 2);
+        assert_eq!(other.rows().len(), 1);
         assert_ne!(material.sha256(), other.sha256());
         assert_eq!(material.sha256(), Material::after(&all, 1).sha256());
     }

@@ -5,24 +5,30 @@
 //! simulation - and has no thread and no clock of its own.
 //!
 //! - **Learning**: once a day, or when the served checkpoint earns clearly less than it did in
-//!   validation, with at least 100 new truths. What it becomes is the *challenger*: a checkpoint that
+//!   validation or a diagnosis says that something has drifted, with at least 100 new truths. What it becomes is the *challenger*: a checkpoint that
 //!   answers in shadow. There is one at a time, or evidence would never gather.
-//! - **Promotion**: by answers that were given after all that the challenger learned from. They must be
-//!   200 conversations over two days or more, the challenger must earn more with 95 % confidence (the
-//!   paired bootstrap), and more in the older and in the newer half of them: a day of wrong labels is
-//!   not enough. It is looked at once a day, so that chance gets seven tries at most before the
-//!   challenger is dropped; the two halves, which must agree, make up for those.
+//! - **Promotion**: by conversations that were first answered after all that the challenger learned
+//!   from, as far back as the journal is read. They must be 200 over two days or more, at least 50 in
+//!   each half of the time, ten of each class, and ten on which the two earn differently. That the
+//!   challenger earns more must be no chance: it is looked at once a day for a week, so that each of
+//!   the seven looks at most has 2.5 % / 7 of being wrong (the paired bootstrap and the normal
+//!   distribution must both say so), and all together 2.5 %. And it must earn more in the older and in
+//!   the newer half of the time, and in the mean of the days, each counting alike: a busy day of wrong
+//!   labels is not enough. With too few truths the week lasts longer, a month at most.
 //! - **Demotion**: who was served before answers in shadow for a week more, and comes back by the same
 //!   test, from 100 conversations over one day on.
 //!
 //! `state` is what is remembered, `evidence` compares two checkpoints, `verdict` has the rules,
 //! `drift` sees that something changed and since when, `material` what there is to learn from,
-//! `challenger` learns, and `hand` does what an operator asks for.
+//! `challenger` learns, `change` lets another checkpoint be served, `flag` reads what a diagnosis
+//! says, and `hand` does what an operator asks for.
 
 mod challenger;
+mod change;
 mod drift;
 mod error;
 mod evidence;
+mod flag;
 mod hand;
 mod material;
 mod state;
@@ -33,11 +39,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use drift::Drift;
+pub use drift::{Drift, Measure};
 pub use error::LearnError;
+pub use flag::flagged_ns;
 pub use hand::{Earned, Listed, Standing, check_answers, list, promote, rollback};
 pub use state::{Event, EventKind, LearningState, Rival, RivalKind, read as read_state};
-pub use step::{Outcome, Step, step};
+pub use step::{Outcome, Step, step, step_flagged};
 
 use crate::model::checkpoint::Evidence;
 
@@ -77,7 +84,8 @@ pub struct LearnRules {
     pub demotion_truths: usize,
     /// Hours that they must span. 24.
     pub demotion_hours: f64,
-    /// Days after which a checkpoint ceases to answer in shadow. 7.
+    /// Days after which a checkpoint ceases to answer in shadow, once it has the conversations that it
+    /// needs; without them, after `window_days`. 7.
     pub shadow_days: f64,
 }
 

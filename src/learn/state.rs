@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, LearnError};
-use crate::clock::Moment;
+use crate::clock::{DAY_NS, Moment, SECOND_NS};
 use crate::files;
 
 /// The version of the file.
@@ -16,6 +16,10 @@ const FILE: &str = "learning.json";
 const LOCK: &str = "learning.lock";
 /// Events that are kept; the oldest are forgotten first.
 const MOST_EVENTS: usize = 1000;
+/// Days for which a diagnosis holds.
+const FLAG_DAYS: u64 = 7;
+/// A diagnosis may be from so far ahead: the clocks of two machines differ.
+const HOUR_NS: u64 = 3600 * SECOND_NS;
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,13 @@ pub struct LearningState {
     /// Truths that were known by then have been learned from.
     #[serde(default)]
     pub learned_known_ns: u64,
+    /// When it last learned, or another checkpoint came to be served: a diagnosis from before that
+    /// is over.
+    #[serde(default)]
+    pub changed_ns: Option<u64>,
+    /// Whether the last change of the served checkpoint is on record here, but perhaps not made yet.
+    #[serde(default)]
+    pub changing: bool,
     /// The checkpoint that answers in shadow.
     #[serde(default)]
     pub rival: Option<Rival>,
@@ -51,6 +62,9 @@ pub struct Rival {
     pub since_ns: u64,
     /// Only what was answered later is evidence.
     pub after_ns: u64,
+    /// How often it was tested whether it earns more.
+    #[serde(default)]
+    pub looks: u32,
 }
 
 /// Why a checkpoint answers in shadow.
@@ -125,6 +139,8 @@ impl Default for LearningState {
             looked_ns: None,
             glanced_ns: None,
             learned_known_ns: 0,
+            changed_ns: None,
+            changing: false,
             rival: None,
             events: Vec::new(),
         }
@@ -132,6 +148,26 @@ impl Default for LearningState {
 }
 
 impl LearningState {
+    /// Takes what lies in the future, as a clock that was ahead has left it, for over: else nothing
+    /// would be due until then.
+    pub(super) fn not_after(&mut self, now_ns: u64) {
+        self.looked_ns = self.looked_ns.filter(|at| *at <= now_ns);
+        self.glanced_ns = self.glanced_ns.filter(|at| *at <= now_ns);
+        self.changed_ns = self.changed_ns.map(|at| at.min(now_ns));
+        self.learned_known_ns = self.learned_known_ns.min(now_ns);
+        if let Some(rival) = &mut self.rival {
+            rival.since_ns = rival.since_ns.min(now_ns);
+            rival.after_ns = rival.after_ns.min(now_ns);
+        }
+    }
+
+    /// Whether a diagnosis of this moment, which said that something drifted, still holds.
+    pub(super) fn is_flagged(&self, flagged_ns: u64, now_ns: u64) -> bool {
+        let is_fresh = flagged_ns >= now_ns.saturating_sub(FLAG_DAYS * DAY_NS)
+            && flagged_ns <= now_ns.saturating_add(HOUR_NS);
+        is_fresh && self.changed_ns.is_none_or(|changed| flagged_ns > changed)
+    }
+
     /// Adds an event.
     pub(super) fn tell(
         &mut self,
@@ -141,6 +177,9 @@ impl LearningState {
         reason: String,
         evidence: Option<Evidence>,
     ) {
+        if event != EventKind::Dropped {
+            self.changed_ns = Some(now_ns);
+        }
         self.events.push(Event {
             at: Moment::of_ns(now_ns).rfc3339(),
             event,
@@ -234,6 +273,47 @@ mod tests {
             assert_eq!(found, LearningState::default());
             assert_eq!(fs::read(aside.unwrap()).unwrap(), damage.as_bytes());
         }
+    }
+
+    #[test]
+    fn the_future_is_over() {
+        let rival = Rival {
+            checkpoint: "a".to_owned(),
+            champion: "b".to_owned(),
+            kind: RivalKind::Challenger,
+            since_ns: 20,
+            after_ns: 9,
+            looks: 0,
+        };
+        let mut state = LearningState {
+            looked_ns: Some(11),
+            glanced_ns: Some(10),
+            learned_known_ns: 11,
+            rival: Some(rival),
+            ..LearningState::default()
+        };
+        state.not_after(10);
+        assert_eq!(
+            (state.looked_ns, state.glanced_ns, state.learned_known_ns),
+            (None, Some(10), 10)
+        );
+        let rival = state.rival.unwrap();
+        assert_eq!((rival.since_ns, rival.after_ns), (10, 9));
+    }
+
+    #[test]
+    fn a_diagnosis_holds_until_something_changed() {
+        let mut state = LearningState::default();
+        let now_ns = 100 * DAY_NS;
+        let held = |state: &LearningState| {
+            [93 * DAY_NS - 1, 93 * DAY_NS, now_ns + HOUR_NS, now_ns + HOUR_NS + 1]
+                .map(|at_ns| state.is_flagged(at_ns, now_ns))
+        };
+        assert_eq!(held(&state), [false, true, true, false]);
+        state.tell(94 * DAY_NS, EventKind::Dropped, ("a", "b"), String::new(), None);
+        assert_eq!(held(&state), [false, true, true, false]);
+        state.tell(94 * DAY_NS, EventKind::Learned, ("a", "b"), String::new(), None);
+        assert_eq!(held(&state), [false, false, true, false]);
     }
 
     #[test]

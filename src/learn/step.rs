@@ -3,16 +3,17 @@
 use serde::Serialize;
 
 use super::challenger::{self, Loaded, NotMade, name_of};
-use super::drift::Drift;
+use super::change::{carry_out, record_and_carry_out};
+use super::drift::{Drift, Plain, alike};
 use super::evidence::{answers, compare};
 use super::hand::served;
 use super::material::Material;
 use super::state::{self, Event, EventKind, LearningState, Rival, RivalKind};
-use super::verdict::{Verdict, judge};
+use super::verdict::{Verdict, judge, shortage};
 use super::{Evidence, Folders, LearnError, LearnRules};
 use crate::causes::with_causes;
-use crate::clock::{Moment, SECOND_NS};
-use crate::model::checkpoint::{self, Change, LineageChange};
+use crate::clock::SECOND_NS;
+use crate::model::checkpoint;
 use crate::replay::{self, Resolved, Window};
 use crate::subnet::reward::{ClassWeights, RewardSpec, reward};
 use crate::train::evaluation::RESPONSE_TIME_SECONDS;
@@ -32,6 +33,8 @@ pub struct Step {
     pub evidence: Option<Evidence>,
     /// Whether the one that was served has drifted.
     pub drift: Option<Drift>,
+    /// Whether a diagnosis that still holds says that something has drifted.
+    pub flagged: bool,
     /// What was done, and why the rest was not.
     pub reasons: Vec<String>,
     /// What is now on record.
@@ -71,8 +74,27 @@ pub fn step(
     now_ns: u64,
     force: bool,
 ) -> Result<Step, LearnError> {
+    step_flagged(folders, rules, now_ns, force, None)
+}
+
+/// As [`step`], where a diagnosis of this moment, in nanoseconds since 1970, says that something has
+/// drifted (see [`flagged_ns`](super::flagged_ns)). It counts if it is not older than a week, and
+/// nothing was learned or promoted since.
+///
+/// # Errors
+///
+/// As [`step`].
+pub fn step_flagged(
+    folders: &Folders,
+    rules: &LearnRules,
+    now_ns: u64,
+    force: bool,
+    flagged_ns: Option<u64>,
+) -> Result<Step, LearnError> {
     let _lock = state::lock(&folders.state)?;
-    let (state, aside) = state::read(&folders.state, now_ns)?;
+    let (mut state, aside) = state::read(&folders.state, now_ns)?;
+    state.not_after(now_ns);
+    carry_out(&folders.checkpoints, &mut state)?;
     let champion = Loaded::read(&served(&folders.checkpoints)?)?;
     let mut run = Run {
         folders,
@@ -86,6 +108,7 @@ pub fn step(
             new_truths: (0, 0),
             evidence: None,
             drift: None,
+            flagged: flagged_ns.is_some_and(|flagged| state.is_flagged(flagged, now_ns)),
             reasons: Vec::new(),
             events: Vec::new(),
             warnings: Vec::new(),
@@ -128,17 +151,22 @@ impl Run<'_> {
             to_ns: Some(self.now_ns.saturating_add(1)),
             ..Window::last_days(self.rules.window_days, self.now_ns)
         };
-        let (all, report) =
+        let (mut all, report) =
             replay::resolved(&self.folders.journal, &self.folders.outcomes, window)?;
         self.step.warnings.extend(report.faults);
+        for resolved in all.iter_mut().filter(|resolved| resolved.known_ns > self.now_ns) {
+            // Written down by a clock that was ahead: it would be new for ever.
+            resolved.known_ns = resolved.record.time_ns;
+        }
         let spec = self.champion.predictor.spec;
 
         // By what the served checkpoint has not learned.
-        let material = Material::after(&all, self.champion.until_ns());
+        let material = Material::after(&all, self.champion.until_ns().min(self.now_ns));
         let rewards = plain_rewards(&self.champion, material.rows(), &spec);
         self.step.drift = Drift::of(&rewards, &self.champion.manifest);
         self.step.new_truths = material.known_after(self.state.learned_known_ns);
-        let drifted = self.step.drift.is_some_and(|drift| drift.drifted);
+        let earns_less = self.step.drift.is_some_and(|drift| drift.drifted);
+        let drifted = earns_less || self.step.flagged;
         if !is_due && !drifted {
             self.step.outcome = Outcome::NotDue;
             self.step.reasons.push("it is not time to look again, and nothing drifted".to_owned());
@@ -152,7 +180,12 @@ impl Run<'_> {
             }
         }
         if drifted {
-            self.step.reasons.push("the served checkpoint earns less than it did".to_owned());
+            let reason = if earns_less {
+                "the served checkpoint earns less than it did"
+            } else {
+                "the diagnosis says that something has drifted"
+            };
+            self.step.reasons.push(reason.to_owned());
             self.drop_overtaken(&all, &spec)?;
         }
         match &self.state.rival {
@@ -161,7 +194,7 @@ impl Run<'_> {
                 self.step.reasons.push(format!("{reason}, so nothing new is learned"));
                 Ok(())
             }
-            None => self.learn(&material, &rewards),
+            None => self.learn(&material, &alike(&rewards)),
         }
     }
 
@@ -196,7 +229,7 @@ impl Run<'_> {
 
     /// Judges who answers in shadow; true if another checkpoint is served from now on.
     fn judge(&mut self, all: &[Resolved], spec: &RewardSpec) -> Result<bool, LearnError> {
-        let Some(rival) = self.state.rival.clone() else { return Ok(false) };
+        let Some(mut rival) = self.state.rival.clone() else { return Ok(false) };
         let loaded = match Loaded::read(&self.folders.checkpoints.join(&rival.checkpoint)) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -204,7 +237,7 @@ impl Run<'_> {
                 return Ok(false);
             }
         };
-        let evidence = compare(
+        let found = compare(
             all,
             rival.after_ns,
             (&loaded.name, &loaded.predictor),
@@ -212,79 +245,55 @@ impl Run<'_> {
             spec,
             self.rules.seed,
         );
-        self.step.evidence = evidence;
+        self.step.evidence = found.map(|found| found.evidence);
+        let is_test = found.is_some_and(|it| shortage(self.rules, rival.kind, &it).is_none());
+        rival.looks = rival.looks.saturating_add(u32::from(is_test));
+        self.state.rival = Some(rival.clone());
         let age_ns = self.now_ns.saturating_sub(rival.since_ns);
-        match (judge(self.rules, rival.kind, evidence.as_ref(), age_ns), evidence) {
-            (Verdict::Wins(reason), Some(evidence)) => {
-                self.exchange(&rival, loaded, reason, evidence)?;
-                Ok(true)
-            }
-            (Verdict::Loses(reason), _) => {
+        match judge(self.rules, &rival, found.as_ref(), age_ns) {
+            Verdict::Wins(reason) => self.exchange(rival.kind, loaded, reason),
+            Verdict::Loses(reason) => {
                 self.drop_rival(reason)?;
                 Ok(false)
             }
-            (Verdict::Waits(reason) | Verdict::Wins(reason), _) => {
+            Verdict::Waits(reason) => {
                 self.step.reasons.push(format!("{} stays in shadow: {reason}", rival.checkpoint));
                 Ok(false)
             }
         }
     }
 
-    /// Serves who answered in shadow.
+    /// Serves who answered in shadow; true if it can be served.
     fn exchange(
         &mut self,
-        rival: &Rival,
+        kind: RivalKind,
         loaded: Loaded,
         reason: String,
-        evidence: Evidence,
-    ) -> Result<(), LearnError> {
+    ) -> Result<bool, LearnError> {
         // Whoever cannot answer must not be served, whatever it would have earned.
         if let Err(fault) = super::check_answers(&loaded.predictor) {
-            return self.drop_rival(fault);
+            self.drop_rival(fault)?;
+            return Ok(false);
         }
         let (name, before) = (loaded.name.clone(), self.champion.name.clone());
-        let change = |change, other: &str| LineageChange {
-            at: Moment::of_ns(self.now_ns).rfc3339(),
-            change,
-            other: other.to_owned(),
-            evidence,
+        let event;
+        (event, self.step.outcome) = match kind {
+            RivalKind::Challenger => (EventKind::Promoted, Outcome::Promoted),
+            RivalKind::Former => (EventKind::Restored, Outcome::Restored),
         };
-        let (kind, outcome) = match rival.kind {
-            RivalKind::Challenger => {
-                add_change(&loaded, change(Change::Promoted, &before))?;
-                (EventKind::Promoted, Outcome::Promoted)
-            }
-            RivalKind::Former => {
-                add_change(&self.champion, change(Change::Demoted, &name))?;
-                (EventKind::Restored, Outcome::Restored)
-            }
-        };
-        checkpoint::set_latest(&loaded.path)?;
-        self.state.tell(self.now_ns, kind, (&name, &before), reason.clone(), Some(evidence));
+        // What was answered until now is what a promotion rests on.
+        self.state.rival = (kind == RivalKind::Challenger)
+            .then(|| self.rival(before.clone(), RivalKind::Former, name.clone(), self.now_ns));
+        let evidence = self.step.evidence;
+        self.state.tell(self.now_ns, event, (&name, &before), reason.clone(), evidence);
+        record_and_carry_out(self.folders, &mut self.state)?;
         self.step.reasons.push(format!("{name} is served from now on: {reason}"));
-        self.step.outcome = outcome;
-        if rival.kind == RivalKind::Challenger {
-            // What was answered until now is what the promotion rests on.
-            self.put_in_shadow(before, RivalKind::Former, name, self.now_ns)?;
-        } else {
-            self.state.rival = None;
-            checkpoint::clear_challenger(&self.folders.checkpoints)?;
-        }
         self.champion = loaded;
-        Ok(())
+        Ok(true)
     }
 
-    fn put_in_shadow(
-        &mut self,
-        checkpoint: String,
-        kind: RivalKind,
-        champion: String,
-        after_ns: u64,
-    ) -> Result<(), LearnError> {
-        checkpoint::set_challenger(&self.folders.checkpoints.join(&checkpoint))?;
-        let since_ns = self.now_ns;
-        self.state.rival = Some(Rival { checkpoint, champion, kind, since_ns, after_ns });
-        Ok(())
+    fn rival(&self, checkpoint: String, kind: RivalKind, champion: String, after_ns: u64) -> Rival {
+        Rival { checkpoint, champion, kind, since_ns: self.now_ns, after_ns, looks: 0 }
     }
 
     fn drop_rival(&mut self, reason: String) -> Result<(), LearnError> {
@@ -346,7 +355,9 @@ impl Run<'_> {
         };
         let (name, champion) = (name_of(&made.path), self.champion.name.clone());
         self.state.learned_known_ns = material.last_known_ns();
-        self.put_in_shadow(name.clone(), RivalKind::Challenger, champion.clone(), made.until_ns)?;
+        checkpoint::set_challenger(&made.path)?;
+        let (kind, until_ns) = (RivalKind::Challenger, made.until_ns);
+        self.state.rival = Some(self.rival(name.clone(), kind, champion.clone(), until_ns));
         let names = (name.as_str(), champion.as_str());
         self.state.tell(self.now_ns, EventKind::Learned, names, made.told.clone(), None);
         self.step.reasons.push(format!("{name} answers in shadow: {}", made.told));
@@ -364,21 +375,15 @@ impl Run<'_> {
     }
 }
 
-/// Puts a promotion or demotion on record in a checkpoint that learned; one that was trained from
-/// nothing has no lineage.
-fn add_change(loaded: &Loaded, change: LineageChange) -> Result<(), LearnError> {
-    let Some(mut lineage) = loaded.manifest.lineage.clone() else { return Ok(()) };
-    lineage.changes.push(change);
-    Ok(checkpoint::replace_lineage(&loaded.path, lineage)?)
-}
-
 /// What a checkpoint earned or would have earned, counted as validation counts it: with the class
 /// weights that a validator begins with, and the same response time for all.
-fn plain_rewards(loaded: &Loaded, rows: &[&Resolved], spec: &RewardSpec) -> Vec<f64> {
+fn plain_rewards(loaded: &Loaded, rows: &[&Resolved], spec: &RewardSpec) -> Vec<Plain> {
     let said = answers(&loaded.name, &loaded.predictor, rows);
     let rewards = said.into_iter().zip(rows).map(|(answer, resolved)| {
-        let weights = ClassWeights::START;
-        reward(spec, weights, answer, resolved.truth, RESPONSE_TIME_SECONDS).total
+        let (weights, truth) = (ClassWeights::START, resolved.truth);
+        let found = reward(spec, weights, answer, truth, RESPONSE_TIME_SECONDS);
+        let is_timed = !truth.converted || !truth.time_seconds.is_nan();
+        Plain { total: is_timed.then_some(found.total), class: found.class }
     });
     rewards.collect()
 }

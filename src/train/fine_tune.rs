@@ -24,8 +24,8 @@ use super::models::{HeldOutRow, join};
 use super::observer::{Observer, Stage, StageReport};
 use super::split::{Split, Strata};
 use super::{
-    FEWEST_ROWS, FEWEST_TO_CALIBRATE, HeldOutRows, ONE_AT_A_TIME, TrainError, coverage, finish,
-    median,
+    Calibrating, FEWEST_ROWS, FEWEST_TO_CALIBRATE, HeldOutRows, ONE_AT_A_TIME, TrainError,
+    coverage, finish, median,
 };
 use crate::features::Conversation;
 use crate::features::engineer::INPUT_COUNT;
@@ -90,7 +90,8 @@ pub struct Trial {
     pub stage: Stage,
     /// The way.
     pub way: Way,
-    /// [`Stage::metric`] on the held-out new rows; less is better.
+    /// [`Stage::metric`] on the held-out new rows; less is better, and infinite is what no number can
+    /// be said of.
     pub metric: f64,
 }
 
@@ -161,12 +162,15 @@ pub fn fine_tune(
         calibration: few.then_some(Method::Identity),
         ..TrainConfig::default()
     };
-    let (evaluation, held_out) = finish(&mut predictor, &said, new.truths, &strata, &plan)
-        .ok_or(TrainError::TooFewRows(new.truths.len()))?;
-    if few && matches!(class, Way::Unchanged | Way::Mixed) {
-        // It was fitted to more rows, by networks that said much the same.
-        predictor.calibration = champion.calibration.clone();
-    }
+    let calibrating = if few && matches!(class, Way::Unchanged | Way::Mixed) {
+        // The champion's was fitted to more rows, by networks that said much the same.
+        Calibrating::Kept
+    } else {
+        Calibrating::Anew
+    };
+    let (evaluation, held_out) =
+        finish(&mut predictor, &said, new.truths, &strata, &plan, calibrating)
+            .ok_or(TrainError::TooFewRows(new.truths.len()))?;
     let coverage = coverage::of_held_out(&predictor, &held_out, new.conversations, new.truths);
     let Record { stages, warnings, .. } = record;
     Ok(FineTuned {

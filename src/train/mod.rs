@@ -213,8 +213,10 @@ pub fn train(
         spec,
         class_weights: ClassWeights::START,
     };
-    let (evaluation, held_out) = finish(&mut predictor, &held_out, truths, &strata, config)
-        .ok_or(TrainError::TooFewRows(truths.len()))?;
+    let calibrating = Calibrating::Anew;
+    let (evaluation, held_out) =
+        finish(&mut predictor, &held_out, truths, &strata, config, calibrating)
+            .ok_or(TrainError::TooFewRows(truths.len()))?;
     let coverage = coverage::of_held_out(&predictor, &held_out, conversations, truths);
     let Record { stages, warnings, .. } = record;
     Ok(Trained { predictor, stages, choice, evaluation, coverage, held_out, warnings })
@@ -231,40 +233,35 @@ fn median(mut times: Vec<f64>) -> f64 {
     f64::from(*median as f32)
 }
 
-/// Fits calibration and decision to the held-out rows, and measures the miner on them: each row
-/// with what was fitted without it.
+/// Where the calibration of a miner comes from that is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Calibrating {
+    /// It is fitted to the held-out rows.
+    Anew,
+    /// It is the one that the miner has, which is of other rows.
+    Kept,
+}
+
+/// Fits decision and, if it is not kept, calibration to the held-out rows, and measures the miner on
+/// them: each row with what was fitted without it.
 fn finish(
     predictor: &mut Predictor,
     held_out: &[HeldOutRow],
     truths: &[Truth],
     strata: &Strata,
     config: &TrainConfig,
+    calibrating: Calibrating,
 ) -> Option<(Evaluation, HeldOutRows)> {
     let rows: Vec<usize> = held_out.iter().map(|(row, ..)| *row).collect();
     let estimates: Vec<Estimate> = held_out.iter().map(|(_, estimate, _)| *estimate).collect();
     let baseline: Vec<Estimate> = held_out.iter().map(|(_, _, alone)| *alone).collect();
     let truths: Vec<Truth> = held_out.iter().map(|(row, ..)| truths[*row]).collect();
-    let probabilities: Vec<f64> = estimates.iter().map(|estimate| estimate.probability).collect();
-    let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
-
-    let method = config.calibration.unwrap_or_else(|| {
-        if strata.rarer() < FEWEST_TO_CALIBRATE {
-            return Method::Identity;
+    let confidences = match calibrating {
+        Calibrating::Anew => calibrate(predictor, held_out, &truths, strata, config),
+        Calibrating::Kept => {
+            estimates.iter().map(|estimate| predictor.calibrated(*estimate)).collect()
         }
-        // Copies would make anything that learns them by heart look good.
-        let first: Vec<usize> =
-            (0..held_out.len()).filter(|index| strata.is_first(held_out[*index].0)).collect();
-        let probabilities: Vec<f64> = first.iter().map(|index| probabilities[*index]).collect();
-        let converted: Vec<bool> = first.iter().map(|index| converted[*index]).collect();
-        calibration::choose(CALIBRATION_BINS, &probabilities, &converted).method
-    });
-    predictor.calibration = if method == Method::Identity {
-        Calibration::default()
-    } else {
-        calibration::fit(method, CALIBRATION_BINS, &probabilities, &converted)
     };
-    let confidences =
-        calibration::cross_fitted(method, CALIBRATION_BINS, &probabilities, &converted);
 
     let times: Vec<(f64, f64)> = estimates
         .iter()
@@ -294,4 +291,35 @@ fn finish(
         },
     )?;
     Some((evaluation, HeldOutRows { rows, estimates, confidences, baseline }))
+}
+
+/// Fits the calibration to held-out rows, with one truth each. Says how sure of each row to be with
+/// what is fitted without it.
+fn calibrate(
+    predictor: &mut Predictor,
+    held_out: &[HeldOutRow],
+    truths: &[Truth],
+    strata: &Strata,
+    config: &TrainConfig,
+) -> Vec<f64> {
+    let probabilities: Vec<f64> =
+        held_out.iter().map(|(_, estimate, _)| estimate.probability).collect();
+    let converted: Vec<bool> = truths.iter().map(|truth| truth.converted).collect();
+    let method = config.calibration.unwrap_or_else(|| {
+        if strata.rarer() < FEWEST_TO_CALIBRATE {
+            return Method::Identity;
+        }
+        // Copies would make anything that learns them by heart look good.
+        let first: Vec<usize> =
+            (0..held_out.len()).filter(|index| strata.is_first(held_out[*index].0)).collect();
+        let probabilities: Vec<f64> = first.iter().map(|index| probabilities[*index]).collect();
+        let converted: Vec<bool> = first.iter().map(|index| converted[*index]).collect();
+        calibration::choose(CALIBRATION_BINS, &probabilities, &converted).method
+    });
+    predictor.calibration = if method == Method::Identity {
+        Calibration::default()
+    } else {
+        calibration::fit(method, CALIBRATION_BINS, &probabilities, &converted)
+    };
+    calibration::cross_fitted(method, CALIBRATION_BINS, &probabilities, &converted)
 }

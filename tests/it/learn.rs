@@ -44,6 +44,7 @@ fn ask(folder: &Path, hour: u64, count: usize) {
         let converted = !example.truth.converted;
         known.push(Outcome {
             id: example.session_id,
+            also: None,
             converted,
             time_seconds: converted.then(|| 0.7 * example.features[0]),
             known_ns: time_ns,
@@ -82,6 +83,12 @@ fn learned_refused_promoted_and_rolled_back() {
     // Nothing is known of the later ones yet.
     let step = learn(folder, "--now 2026-11-22T06:00:00Z");
     assert_eq!((&step["outcome"], &step["new_truths"][0]), (&json!("nothing"), &json!(43)));
+    // A diagnosis makes it due, but there is too little yet.
+    let diagnosed = json!({ "drifted": true, "to_ns": START_NS + 11 * HOUR_NS }).to_string();
+    fs::write(folder.join("data/diagnostics.json"), diagnosed).unwrap();
+    let step = learn(folder, "--now 2026-11-22T12:00:00Z");
+    assert_eq!((&step["outcome"], &step["flagged"]), (&json!("nothing"), &json!(true)));
+    assert!(step["reasons"][0].as_str().unwrap().contains("diagnosis"), "{step:#}");
     let step = learn(folder, "--now 2026-11-23T05:30:00Z");
     assert_eq!(step["outcome"], "learned", "{step:#}");
     let name = named(folder, "challenger");
@@ -94,6 +101,7 @@ fn learned_refused_promoted_and_rolled_back() {
     assert_eq!(learn(folder, "--now 2026-11-23T06:00:00Z")["outcome"], "not_due");
     let step = learn(folder, "--now 2026-11-23T06:00:00Z --force");
     assert!(step["reasons"][0].as_str().unwrap().contains("no later answer"), "{step:#}");
+    assert_eq!(step["flagged"], false, "it has learned since");
     (24..48).for_each(|hour| ask(folder, hour, 5));
     let step = learn(folder, "--now 2026-11-24T06:00:00Z");
     assert_eq!(step["outcome"], "nothing");
@@ -124,6 +132,11 @@ fn learned_refused_promoted_and_rolled_back() {
     assert_eq!(named(folder, "latest"), "one");
     assert!(!folder.join("checkpoints/challenger").exists());
     models(folder, &format!("promote {name}"));
+    let manifest = folder.join("checkpoints").join(&name).join("manifest.json");
+    let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    let changes = manifest["lineage"]["changes"].as_array().unwrap();
+    let changes: Vec<&Value> = changes.iter().map(|it| &it["change"]).collect();
+    assert_eq!(changes, ["promoted", "demoted", "promoted"]);
     assert_eq!(named(folder, "latest"), name);
     let error = fail(convminer(folder).args(["models", "promote", "two"]));
     assert!(error.contains("models list"), "{error}");

@@ -6,10 +6,11 @@ use burn::tensor::Device;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::DAY_NS;
+use crate::clock::{DAY_NS, Moment};
 use crate::features::Conversation;
 use crate::journal::Record;
-use crate::model::checkpoint::{Manifest, TrainingSample};
+use crate::learn::drift::Measure;
+use crate::model::checkpoint::{Change, Manifest, TrainingSample};
 use crate::outcomes::{self, Outcome as Known};
 use crate::subnet::challenge::{Challenge, Features};
 use crate::subnet::reward::Truth;
@@ -40,6 +41,10 @@ fn new_rule(features: &Features, _: Truth) -> Truth {
 
 fn flipped(features: &Features, truth: Truth) -> Truth {
     if truth.converted { Truth::not_converted() } else { Truth::converted_after(0.7 * features[0]) }
+}
+
+fn untimed(_: &Features, truth: Truth) -> Truth {
+    if truth.converted { Truth::converted_after(f64::NAN) } else { truth }
 }
 
 /// A miner's folders, and a validator that asks eight times an hour and tells the truth at once.
@@ -120,6 +125,7 @@ impl World {
             writeln!(file, "{}", serde_json::to_string(&record).unwrap()).unwrap();
             known.push(Known {
                 id: example.session_id,
+                also: None,
                 converted: truth.converted,
                 time_seconds: truth.converted.then_some(truth.time_seconds),
                 known_ns: time_ns,
@@ -190,7 +196,7 @@ fn what_changed_is_learned_and_served_when_it_has_proved_better() {
     assert!(evidence.truths >= 200 && evidence.hours >= 47.0, "{evidence:?}");
     assert_eq!((world.served(), world.shadow().as_deref()), (name.clone(), Some("first")));
     let changes = checkpoint::read_manifest(&path).unwrap().lineage.unwrap().changes;
-    assert_eq!((changes[0].change, changes[0].evidence), (Change::Promoted, evidence));
+    assert_eq!((changes[0].change, changes[0].evidence), (Change::Promoted, Some(evidence)));
 
     // Its predecessor is not better, and makes room.
     let step = world.until(Outcome::Learned, new_rule, 2);
@@ -238,6 +244,41 @@ fn a_day_of_wrong_labels_changes_nothing() {
         evaluate(&predictor, &conversations, &truths, &spec).unwrap().miner.mean_reward
     });
     assert!(rewards[1] > rewards[0] - 0.002, "{rewards:?} {promoted:?}");
+}
+
+#[test]
+fn neither_unknown_times_nor_clocks_ahead_mislead_but_a_diagnosis_counts() {
+    let mut world = World::new();
+    assert_eq!(world.step().outcome, Outcome::Nothing);
+    world.ask(START_NS + HOUR_NS, 150, untimed);
+    world.now_ns = START_NS + 7 * HOUR_NS;
+    let step = world.step();
+    let drift = step.drift.unwrap();
+    assert_eq!((drift.measure, drift.drifted), (Measure::Accuracy, false), "{drift:?}");
+    assert_eq!((step.outcome, step.flagged), (Outcome::NotDue, false));
+
+    // Only what a diagnosis said lately counts.
+    let flagged = |world: &World, at_ns| {
+        let rules = LearnRules::default();
+        step_flagged(&world.folders, &rules, world.now_ns, false, Some(at_ns)).unwrap()
+    };
+    world.now_ns += 6 * HOUR_NS;
+    assert_eq!(flagged(&world, world.now_ns - 8 * DAY_NS).outcome, Outcome::NotDue);
+    world.now_ns += 6 * HOUR_NS;
+    let at_ns = world.now_ns;
+    let step = flagged(&world, at_ns);
+    assert_eq!((step.outcome, step.flagged), (Outcome::Learned, true), "{step:?}");
+    world.now_ns += DAY_NS;
+    assert!(!flagged(&world, at_ns).flagged);
+
+    // A clock was a year ahead.
+    let (mut state, _) = state::read(&world.folders.state, 0).unwrap();
+    let ahead = Some(world.now_ns + 365 * DAY_NS);
+    (state.looked_ns, state.glanced_ns) = (ahead, ahead);
+    state.write(&world.folders.state).unwrap();
+    let step = world.step();
+    assert_eq!(step.outcome, Outcome::Nothing, "{step:?}");
+    assert_eq!(world.step().outcome, Outcome::NotDue);
 }
 
 #[test]

@@ -32,8 +32,9 @@ pub struct LineageChange {
     /// Which checkpoint was served before, after a promotion; and which is from now on, after a
     /// demotion.
     pub other: String,
-    /// What it rests on.
-    pub evidence: Evidence,
+    /// What it rests on; absent where an operator chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// Into service, or out of it.
@@ -57,7 +58,7 @@ pub struct Evidence {
     pub lower: f64,
     /// The upper end.
     pub upper: f64,
-    /// The mean difference in the older half of the conversations.
+    /// The mean difference in the older half of the time.
     pub older: f64,
     /// And in the newer half.
     pub newer: f64,

@@ -1,5 +1,7 @@
 use super::*;
 use crate::model::Model as _;
+use crate::model::calibration::{Calibration, Temperature};
+use crate::model::ensemble::Ensemble;
 use crate::subnet::challenge::{Challenge, Features, NoisyRates};
 use crate::subnet::reward::RewardSpec;
 use crate::subnet::schema::index_of;
@@ -148,6 +150,52 @@ fn times_that_nobody_knows_are_not_learned() {
     assert!(found.evaluation.miner.mean_reward.is_finite());
     assert!(found.evaluation.miner.log_loss < 1.0, "{:?}", found.evaluation);
     assert!(found.predictor.predict(&new.0).iter().all(|answer| answer.check().is_ok()));
+}
+
+/// What is reported is what is saved, also where too few rows are held out to calibrate on.
+#[test]
+fn the_champions_calibration_is_measured_with() {
+    let old = rows(Challenge::Rule, 600, 1, old_rule);
+    let mut champion = champion(&old);
+    champion.calibration = Calibration::Temperature(Temperature { temperature: 3.0 });
+    let new = rows(Challenge::Rule, 40, 7, old_rule);
+    // Networks that do not move are no better than the champion's.
+    let config = FineTuneConfig { rate_share: 0.0, ..FineTuneConfig::default() };
+    let (device, labels) = (Device::flex(), (labelled(&old), labelled(&new)));
+    let found = fine_tune(&champion, labels.0, labels.1, &config, &device, &mut ()).unwrap();
+    assert_eq!(found.class, Way::Unchanged, "{:?}", found.trials);
+    assert_eq!(found.predictor.calibration, champion.calibration);
+    let HeldOutRows { rows, estimates, confidences, .. } = &found.held_out;
+    let mut losses = Vec::new();
+    for ((row, estimate), confidence) in rows.iter().zip(estimates).zip(confidences) {
+        // A temperature of 3 is the third root of the odds.
+        let odds = (estimate.probability / (1.0 - estimate.probability)).cbrt();
+        let expected = odds / (1.0 + odds);
+        assert!((confidence - expected).abs() < 1e-6, "{confidence} {expected}");
+        let of_truth = if new.1[*row].converted { expected } else { 1.0 - expected };
+        losses.push(-of_truth.ln());
+    }
+    let expected = losses.iter().sum::<f64>() / losses.len() as f64;
+    let reported = found.evaluation.miner.log_loss;
+    assert!((reported - expected).abs() < 1e-5, "{reported} {expected}");
+}
+
+#[test]
+fn a_champion_that_says_no_number_is_replaced() {
+    let old = rows(Challenge::Rule, 600, 1, old_rule);
+    let mut champion = champion(&old);
+    let device = Device::flex();
+    champion.ensemble = champion.ensemble.map(|ensemble| {
+        let mut config = ensemble.config().clone();
+        let members = config.classifiers.iter_mut().chain(&mut config.regressors);
+        members.for_each(|member| member.weight = f32::NAN);
+        Ensemble::new(ensemble.networks().clone(), config, &device)
+    });
+    let found = tuned(&champion, &old, &rows(Challenge::Rule, 600, 7, old_rule));
+    assert_eq!((found.class, found.time), (Way::Fresh, Way::Fresh), "{:?}", found.trials);
+    let unchanged = found.trials.iter().filter(|trial| trial.way == Way::Unchanged);
+    assert_eq!(unchanged.map(|trial| trial.metric).collect::<Vec<_>>(), [f64::INFINITY; 2]);
+    assert!(found.held_out.estimates.iter().all(|estimate| !estimate.fallback));
 }
 
 #[test]

@@ -60,7 +60,6 @@ impl Trials<'_> {
         for way in ways {
             let Some(candidate) = self.make(stage, *way, &networks, record)? else { continue };
             let metric = self.tried(stage, *way, &candidate, baseline);
-            // A NaN is not smaller.
             if metric < best.1 {
                 best = (*way, metric, candidate);
             }
@@ -111,6 +110,8 @@ impl Trials<'_> {
     /// Measures a candidate on the held-out new rows.
     fn tried(&mut self, stage: Stage, way: Way, networks: &Networks, baseline: &Baseline) -> f64 {
         let metric = self.metric(stage, networks, baseline);
+        // Nothing is smaller than a NaN: networks that say no number would never be replaced.
+        let metric = if metric.is_nan() { f64::INFINITY } else { metric };
         self.trials.push(Trial { stage, way, metric });
         metric
     }
