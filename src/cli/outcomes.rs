@@ -63,7 +63,8 @@ pub fn run(args: OutcomesArgs, printer: &Printer) -> anyhow::Result<ExitStatus> 
 }
 
 fn show(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let set = read(args, printer)?;
+    let set = OutcomeSet::read(&args.outcomes)?;
+    warn_of_unreadable(&set, printer);
     let summary = shown::Summary::of(&set);
     if args.json {
         printer.out(serde_json::to_string_pretty(&json!({
@@ -78,9 +79,8 @@ fn show(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// What is known, and a warning of what cannot be read.
-fn read(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<OutcomeSet> {
-    let set = OutcomeSet::read(&args.outcomes)?;
+/// A warning of each line that cannot be read, or of the first few.
+fn warn_of_unreadable(set: &OutcomeSet, printer: &Printer) {
     for unreadable in set.unreadable().iter().take(shown::EXAMPLES) {
         let (path, line, reason) = (unreadable.path.display(), unreadable.line, &unreadable.reason);
         printer.warn(format_args!("`{path}`: line {line} is no outcome: {reason}"));
@@ -89,5 +89,4 @@ fn read(args: &OutcomesArgs, printer: &Printer) -> anyhow::Result<OutcomeSet> {
         let more = set.unreadable().len() - shown::EXAMPLES;
         printer.warn(format_args!("{more} more lines are no outcomes"));
     }
-    Ok(set)
 }

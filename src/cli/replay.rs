@@ -10,7 +10,9 @@ use super::common::load;
 use super::logged::LoggedData;
 use super::printer::Printer;
 use crate::model::device::DeviceChoice;
-use crate::replay::{Summary, WhatIf, Window, replay, results_path, write_results};
+use crate::replay::{
+    Summary, WhatIf, Window, replay, results_path, summary_path, write_results, write_summary,
+};
 use crate::subnet::reward::RewardSpec;
 
 mod shown;
@@ -29,7 +31,8 @@ pub struct ReplayArgs {
     /// The reward to count: main, api or guide
     #[arg(long, value_name = "SPEC", default_value_t = RewardSpec::MAIN)]
     reward_spec: RewardSpec,
-    /// The file for a line an answer [default: a file in data/replay named by the time]
+    /// The file for a line an answer, with the summary in `.summary.json` beside it [default: a file
+    /// in data/replay named by the time]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the summary as JSON
@@ -38,7 +41,7 @@ pub struct ReplayArgs {
     json: bool,
 }
 
-/// What `--json` prints.
+/// What `--json` prints, and what the file of the summary holds.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     journal: &'a Path,
@@ -70,12 +73,22 @@ pub fn run(args: ReplayArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     write_results(&results, &replayed)?;
     let summary =
         Summary::of(&replayed).context("some answer has a known truth. This is a bug.")?;
+    let report = Report { journal, outcomes, window, results: &results, summary: &summary };
+    let summarised = summary_path(&results);
+    write_summary(&summarised, &report)?;
+    let joined = &replayed.joined;
+    if joined.sampled > 0 {
+        printer.warn(format_args!(
+            "{} of {} requests were written by a journal that takes a sample: what is missing \
+             counted for class weights and EMA too, so that a validator's cannot be known exactly",
+            joined.sampled, joined.records
+        ));
+    }
     if args.json {
-        let report = Report { journal, outcomes, window, results: &results, summary: &summary };
         printer.out(serde_json::to_string_pretty(&report)?)?;
     } else {
         printer.out(shown::table(&summary))?;
     }
-    printer.note(format_args!("wrote {}", results.display()));
+    printer.note(format_args!("wrote {} and {}", results.display(), summarised.display()));
     Ok(ExitStatus::Success)
 }

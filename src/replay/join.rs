@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{ReplayError, Resolved, in_order};
 use crate::clock::{DAY_NS, SECOND_NS};
-use crate::journal::{self, Record};
+use crate::journal::{self, Record, Sampled};
 use crate::outcomes::OutcomeSet;
 
 /// From when to when answers count, in nanoseconds since 1970; an end that is absent is open. The
@@ -43,6 +43,9 @@ impl Window {
 pub struct JoinReport {
     /// Records in the window, each request once.
     pub records: usize,
+    /// Of those, the ones that were written for a sample of the requests. If there are any, others are
+    /// missing, and nobody can tell exactly what class weights and moving averages validators have.
+    pub sampled: usize,
     /// Further records of the same requests, which were dropped.
     pub duplicates: usize,
     /// Records without a name under which a truth could be known.
@@ -143,11 +146,12 @@ impl Joining<'_> {
             return None;
         }
         self.report.records += 1;
-        let Some(id) = record.id() else {
+        self.report.sampled += usize::from(record.sampled != Sampled::All);
+        if record.id().is_none() {
             self.report.without_id += 1;
             return None;
-        };
-        let Some(outcome) = self.outcomes.get(id) else {
+        }
+        let Some(outcome) = self.outcomes.of(&record) else {
             self.report.unresolved += 1;
             return None;
         };
@@ -177,7 +181,14 @@ mod tests {
 
     fn outcome(id: &str, converted: bool, time_seconds: Option<f64>) -> Outcome {
         let source = "test".to_owned();
-        Outcome { id: id.to_owned(), converted, time_seconds, known_ns: 9 * DAY_NS, source }
+        Outcome {
+            id: id.to_owned(),
+            also: None,
+            converted,
+            time_seconds,
+            known_ns: 9 * DAY_NS,
+            source,
+        }
     }
 
     /// Writes lines into the files of a folder.
@@ -204,7 +215,9 @@ mod tests {
         let mut second_validator = at("a", 2);
         second_validator.validator = "5W".to_owned();
         let first_day = [at("a", 5), at("a", 2), second_validator, nameless, published, at("?", 6)];
-        let second_day = [at("a", 5), at("c", 30)];
+        let mut sampled = at("c", 30);
+        sampled.sampled = Sampled::Low;
+        let second_day = [at("a", 5), sampled];
         let torn = lines(&second_day) + "{\"time_ns\":1";
         let days = [("1970-01-02.jsonl", lines(&first_day)), ("1970-01-03.jsonl", torn)];
         write(&journal, &days);
@@ -229,6 +242,7 @@ mod tests {
             report.faults.len(),
             JoinReport {
                 records: 7,
+                sampled: 1,
                 duplicates: 1,
                 without_id: 1,
                 unresolved: 1,

@@ -19,7 +19,7 @@ mod whatif;
 pub use calibration::{Calibrated, CalibrationRows, LeftOut};
 pub use error::ReplayError;
 pub use join::{JoinReport, Window, join, resolved};
-pub use results::{results_path, write_results};
+pub use results::{results_path, summary_path, write_results, write_summary};
 pub use rows::{Other, Replay, Row, replay};
 pub use score::{Exchange, Ledger, Scored, Standing, rescore, score};
 pub use scores::{Constants, Earned, Parts, Scores};

@@ -60,12 +60,19 @@ struct WrittenReward {
     total: f64,
 }
 
-/// The file for the results of a replay at `now_ns`: a name that is not taken.
+/// The file for the results of a replay at `now_ns`: a name that is not taken, nor is that of its
+/// summary.
 pub fn results_path(folder: &Path, now_ns: u64) -> PathBuf {
     let name = Moment::of_ns(now_ns).compact();
     let later = (2..).map(|number| folder.join(format!("{name}-{number}.jsonl")));
     let mut names = std::iter::once(folder.join(format!("{name}.jsonl"))).chain(later);
-    names.find(|path| !path.exists()).expect("numbers do not end. This is a bug.")
+    let is_free = |path: &PathBuf| !path.exists() && !summary_path(path).exists();
+    names.find(is_free).expect("numbers do not end. This is a bug.")
+}
+
+/// The file for the summary, beside that of the results: `a.summary.json` for `a.jsonl`.
+pub fn summary_path(results: &Path) -> PathBuf {
+    results.with_extension("summary.json")
 }
 
 /// Writes a line an answer, in order of time. The file is complete when it is there.
@@ -79,6 +86,18 @@ pub fn write_results(path: &Path, replay: &Replay) -> Result<(), ReplayError> {
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| files::write_atomically_with(path, |file| write_lines(file, replay)))
         .map_err(|source| ReplayError::Write { path: path.to_owned(), source })
+}
+
+/// Writes the summary, as JSON. The file is complete when it is there.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn write_summary(path: &Path, summary: &impl Serialize) -> Result<(), ReplayError> {
+    let failed = |source| ReplayError::Write { path: path.to_owned(), source };
+    let mut text = serde_json::to_vec_pretty(summary).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    files::write_atomically(path, &text).map_err(failed)
 }
 
 fn write_lines(file: &mut File, replay: &Replay) -> io::Result<()> {
@@ -145,5 +164,11 @@ mod tests {
             assert_eq!(path, folder.path().join(expected));
             fs::write(path, "").unwrap();
         }
+        // What is there of an earlier summary is no name either.
+        let path = folder.path().join("20261122-053000-3.jsonl");
+        assert_eq!(summary_path(&path), folder.path().join("20261122-053000-3.summary.json"));
+        fs::write(summary_path(&path), "").unwrap();
+        let free = folder.path().join("20261122-053000-4.jsonl");
+        assert_eq!(results_path(folder.path(), now_ns), free);
     }
 }

@@ -94,7 +94,8 @@ impl Ledger {
 }
 
 /// Scores what was answered as the validators did: each with its own class weights and moving
-/// average, in order of time (see [`in_order`]). One score an answer, in the order of the answers.
+/// average, in order of time (see [`in_order`]). One score an answer, in the order of the answers; each
+/// request must be there once, as [`resolved`](super::resolved()) gives them.
 pub fn score(resolved: &[Resolved], spec: &RewardSpec) -> Vec<Scored> {
     score_with(resolved, &|row| resolved[row].record.answer.into(), spec)
 }

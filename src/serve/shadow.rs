@@ -1,5 +1,9 @@
 //! What a challenger would have answered: it is asked about what was answered, after the answer is
 //! sent, on the journal's thread.
+//!
+//! What an operator tuned holds for whoever is served, so it holds for the challenger too: otherwise
+//! one side of the comparison would have it and the other not. What truths taught about the confidence
+//! of the checkpoint that is served says nothing about the challenger's.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +17,10 @@ use super::live::{Live, Refresh, Watch};
 use crate::causes::with_causes;
 use crate::features::Conversation;
 use crate::journal::{Annotate, Record, Shadow};
-use crate::model::Model;
+use crate::model::adjustment::{Adjusting, Adjustment};
 use crate::model::checkpoint::{self, CHALLENGER, CheckpointError};
+use crate::model::{Model, Predictor};
+use crate::subnet::reward::Answer;
 
 /// So many conversations are asked about at once: as many as networks answer best one by one.
 const BATCH: usize = 32;
@@ -31,19 +37,35 @@ struct Challenger {
     model: Box<dyn Model>,
 }
 
+/// A predictor that answers as it would if it were served.
+struct Adjusted {
+    predictor: Predictor,
+    adjusting: Arc<Adjusting>,
+}
+
+impl Model for Adjusted {
+    fn predict(&self, conversations: &[Conversation]) -> Vec<Answer> {
+        let tuned = Adjustment { recalibration: None, ..*self.adjusting.current() };
+        let estimates = self.predictor.estimate(conversations).into_iter();
+        estimates.map(|estimate| self.predictor.decide_adjusted(estimate, &tuned).answer).collect()
+    }
+}
+
 impl Challengers {
     /// Follows the file in the folder of checkpoints `root`. One that cannot be loaded is told in the
-    /// log, once, and there is none then.
-    pub fn follow(root: &Path, device: Device) -> Challengers {
+    /// log, once, and there is none then. What is tuned in the answers that are sent is tuned in the
+    /// challenger's too.
+    pub fn follow(root: &Path, device: Device, adjusting: Arc<Adjusting>) -> Challengers {
         let (watched, named) = (root.to_owned(), root.to_owned());
-        let load = move |before: Option<&Arc<Option<Challenger>>>| match load(&named, &device) {
-            // To begin with, none will do as well.
-            Err(error) if before.is_none() => {
-                let reason = with_causes(&error);
+        let load = move |before: Option<&Arc<Option<Challenger>>>| {
+            let loaded = load(&named, &device, &adjusting);
+            if let (Err(error), None) = (&loaded, before) {
+                // To begin with, none will do as well.
+                let reason = with_causes(error);
                 tracing::warn!(reason, "the challenger cannot be loaded, so none answers");
-                Ok(Arc::new(None))
+                return Ok(Arc::new(None));
             }
-            loaded => loaded.map(Arc::new),
+            loaded.map(Arc::new)
         };
         let live = Live::load(move || files(&watched), load);
         let live = live.unwrap_or_else(|_: CheckpointError| Live::fixed(Arc::new(None)));
@@ -90,9 +112,14 @@ impl Challengers {
     }
 }
 
-fn load(root: &Path, device: &Device) -> Result<Option<Challenger>, CheckpointError> {
+fn load(
+    root: &Path,
+    device: &Device,
+    adjusting: &Arc<Adjusting>,
+) -> Result<Option<Challenger>, CheckpointError> {
     let Some(path) = checkpoint::challenger(root)? else { return Ok(None) };
-    let model = Box::new(checkpoint::load(&path, device)?);
+    let predictor = checkpoint::load(&path, device)?;
+    let model = Box::new(Adjusted { predictor, adjusting: Arc::clone(adjusting) });
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(Some(Challenger { checkpoint: name.into_owned(), model }))
 }
@@ -133,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SECOND_NS;
-    use crate::subnet::reward::Answer;
+    use crate::model::adjustment::Recalibration;
 
     const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/default");
 
@@ -158,7 +185,7 @@ mod tests {
     fn followed_while_it_is_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let challengers = Challengers::follow(root, Device::flex());
+        let challengers = Challengers::follow(root, Device::flex(), Arc::default());
         let mut annotate = challengers.annotate();
         assert_eq!(shadow_of(&mut annotate), None);
 
@@ -184,11 +211,43 @@ mod tests {
     fn one_that_is_no_good_to_begin_with_is_none() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(CHALLENGER), "none").unwrap();
-        let challengers = Challengers::follow(folder.path(), Device::flex());
+        let challengers = Challengers::follow(folder.path(), Device::flex(), Arc::default());
         assert_eq!(shadow_of(&mut challengers.annotate()), None);
         copy_shipped(&folder.path().join("none"));
         assert_eq!(challengers.0.refresh(), Refresh::Replaced);
         assert!(shadow_of(&mut challengers.annotate()).is_some());
+    }
+
+    /// What is tuned holds for both sides of a comparison; what truths taught of the confidence of
+    /// the one that is served, for that one alone.
+    #[test]
+    fn it_answers_with_what_is_tuned() {
+        let folder = tempfile::tempdir().unwrap();
+        copy_shipped(&folder.path().join("second"));
+        checkpoint::set_challenger(&folder.path().join("second")).unwrap();
+        let adjusting = Arc::new(Adjusting::default());
+        let challengers =
+            Challengers::follow(folder.path(), Device::flex(), Arc::clone(&adjusting));
+        let mut annotate = challengers.annotate();
+        let plain = shadow_of(&mut annotate).unwrap().answer;
+        assert!(plain.confidence > 0.5, "{plain:?}");
+
+        // Nothing is as probable as that, or everything: whatever it said, once it is another class.
+        let said = [1.0, -1.0].map(|threshold_offset| {
+            adjusting.update(|adjustment| adjustment.threshold_offset = threshold_offset);
+            shadow_of(&mut annotate).unwrap().answer
+        });
+        assert_eq!(said.map(|answer| answer.converted), [false, true]);
+        adjusting.update(|adjustment| adjustment.time_quantile_shift = 0.3);
+        let later = shadow_of(&mut annotate).unwrap().answer;
+        assert!(later.time_seconds > said[1].time_seconds, "{later:?} {said:?}");
+
+        let mut learned = Recalibration::new("second", 1, 0.0);
+        learned.observe(0.5, false);
+        adjusting.update(|adjustment| {
+            *adjustment = Adjustment { recalibration: Some(learned), ..Adjustment::default() };
+        });
+        assert_eq!(shadow_of(&mut annotate).unwrap().answer, plain);
     }
 
     struct Broken;

@@ -83,7 +83,7 @@ impl Miner {
         let source = Source::Latest { root: checkpoints.clone(), otherwise: own };
         let options = LoadOptions { adjusting: Arc::clone(&adjusting), ..LoadOptions::default() };
         let models = Arc::new(Registry::load(source, Device::flex(), options)?);
-        let challengers = Challengers::follow(&checkpoints, Device::flex());
+        let challengers = Challengers::follow(&checkpoints, Device::flex(), Arc::clone(&adjusting));
         let journal = Arc::new(Journal::start(JournalOptions {
             flush_every: Duration::from_millis(1),
             annotate: Some(challengers.annotate()),

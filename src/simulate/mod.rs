@@ -186,6 +186,7 @@ impl<'a> Course<'a> {
             if time_seconds > 0.0 { time_seconds } else { example.oracle.time.best().0 };
         Outcome {
             id: example.session_id.clone(),
+            also: None,
             converted,
             time_seconds: converted.then_some(time_seconds),
             known_ns,

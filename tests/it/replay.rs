@@ -118,6 +118,7 @@ impl Miner {
             converted: truth.converted,
             time_seconds: Some(truth.time_seconds).filter(|time| *time > 0.0),
             known_ns: SystemClock.now_ns(),
+            also: None,
             source: "test".to_owned(),
         };
         let all = self.truths.iter().map(outcome).collect();
@@ -286,7 +287,33 @@ fn days_and_specs_are_chosen() {
     );
     assert!(api["mean_reward"].as_f64() > main["mean_reward"].as_f64(), "it waits for longer");
     // Results never take the place of others.
-    assert_eq!(fs::read_dir(miner.path().join("data/replay")).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(miner.path().join("data/replay")).unwrap().count(), 2 * 4);
+}
+
+#[test]
+fn the_summary_is_kept_and_a_sample_is_told() {
+    let mut miner = miner();
+    let run = |folder: &Path| {
+        let output = convminer(folder).args(["replay", "--json"]).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report, String::from_utf8(output.stderr).unwrap())
+    };
+    let (report, stderr) = run(miner.path());
+    let kept = report["results"].as_str().unwrap().replace(".jsonl", ".summary.json");
+    let kept = fs::read(miner.path().join(kept)).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&kept).unwrap(), report);
+    assert_eq!(report["joined"]["sampled"], 0);
+    assert!(!stderr.contains("sample"), "{stderr}");
+
+    for record in &mut miner.records[600..] {
+        record.sampled = Sampled::High;
+    }
+    fs::remove_dir_all(miner.path().join("data")).unwrap();
+    miner.write();
+    let (report, stderr) = run(miner.path());
+    assert_eq!(report["joined"]["sampled"], 100);
+    assert_eq!(stderr.matches("warning: 100 of 700 requests").count(), 1, "{stderr}");
+    assert!(stderr.contains("cannot be known exactly"), "{stderr}");
 }
 
 #[test]

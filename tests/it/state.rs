@@ -53,6 +53,7 @@ fn tell_truths(folder: &Path) {
         converted: truth.converted,
         time_seconds: truth.converted.then_some(truth.time_seconds),
         known_ns: 1_800_000_000_000_000_000,
+        also: None,
         source: "test".to_owned(),
     };
     let outcomes = ids.zip(truths).map(outcome).collect();

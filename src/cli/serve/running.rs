@@ -50,7 +50,7 @@ pub(super) fn run(args: &ServeArgs, printer: &Printer) -> anyhow::Result<()> {
     let is_lasting = wallet.is_some();
     let keypair = wallet.unwrap_or_else(Keypair::generate);
     let access = access(args, printer)?;
-    let challengers = Challengers::follow(Path::new(CHECKPOINTS), device);
+    let challengers = Challengers::follow(Path::new(CHECKPOINTS), device, Arc::clone(&adjusting));
     let _watches = watch(&models, &access, &challengers, &monitor)?;
     let journal = args.journal.start(Arc::clone(&clock), Some(challengers.annotate()))?;
     // A key that was made now and is gone when the process ends needs no memory: no request to it

@@ -44,7 +44,14 @@ fn written(folder: &Path) -> Vec<Record> {
         records.push(record);
         let (source, id) = ("test".to_owned(), id.to_owned());
         let converted = truth.is_some();
-        truths.push(Outcome { id, converted, time_seconds: truth, known_ns: DAY_NS, source });
+        truths.push(Outcome {
+            id,
+            also: None,
+            converted,
+            time_seconds: truth,
+            known_ns: DAY_NS,
+            source,
+        });
     }
     records.push(Record::sample("unknown", DAY_NS + 9));
     // As workers write: not in order.

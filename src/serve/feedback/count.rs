@@ -1,6 +1,6 @@
 //! What answers earned whose truth is known, and what is to be learned from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::learn::Lesson;
 use super::memory::{Asked, Memory};
@@ -22,7 +22,9 @@ const POINTS: u64 = 96;
 pub(super) struct Counted<'a> {
     pub(super) truths: Truths,
     pub(super) earned: Vec<Earned<'a>>,
-    /// About the calibration in use, in order of time.
+    /// About the calibration in use, in order of time. One a conversation, the first: several
+    /// validators ask about the same one, and a truth that has counted already is no test of what it
+    /// taught.
     pub(super) lessons: Vec<Lesson>,
 }
 
@@ -36,8 +38,10 @@ pub(super) fn count<'a>(memory: &'a Memory, outcomes: &OutcomeSet, in_use: &InUs
         Counted { truths: Truths::default(), earned: Vec::new(), lessons: Vec::new() };
     let mut rewards = Vec::new();
     let mut parts = [Part::default(); PARTS];
+    let mut taught = HashSet::new();
     for (time_ns, validator, asked) in memory.in_order() {
-        let Some(outcome) = outcomes.get(&asked.id) else { continue };
+        let names = std::iter::once(&asked.id).chain(&asked.other);
+        let Some(outcome) = names.into_iter().find_map(|name| outcomes.get(name)) else { continue };
         let Asked { answer, response_time_seconds, .. } = *asked;
         let truth = outcome.truth();
         let scored = ledger.score(Exchange { validator, answer, truth, response_time_seconds });
@@ -50,7 +54,9 @@ pub(super) fn count<'a>(memory: &'a Memory, outcomes: &OutcomeSet, in_use: &InUs
         if model == ENSEMBLE && *checkpoint == *in_use.checkpoint {
             // By the calibration of now, which may have been replaced since that was answered.
             let calibrated = asked.raw_probability.and_then(|raw| in_use.calibrated(raw));
-            counted.lessons.extend(calibrated.map(|said| (said, truth.converted)));
+            if let Some(said) = calibrated.filter(|_| taught.insert(&*outcome.id)) {
+                counted.lessons.push((said, truth.converted));
+            }
         }
     }
     let known = rewards.len();
@@ -130,6 +136,7 @@ mod tests {
             converted: time_seconds.is_some(),
             time_seconds: *time_seconds,
             known_ns: 1,
+            also: None,
             source: "test".to_owned(),
         };
         append(folder.path(), truths.iter().map(outcome).collect(), 1).unwrap();

@@ -1,5 +1,6 @@
 //! Whether the files of a folder have changed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,6 +12,8 @@ const SHORTEST_NS: u64 = 2 * SECOND_NS;
 /// Reading takes some 10 ns a byte: so long a pause a byte keeps a processor busy for a fiftieth of
 /// the time at most.
 const PAUSE_NS_A_BYTE: u64 = 500;
+/// A file's name begins with its day: `2026-11-22`.
+const DAY_LETTERS: usize = 10;
 
 /// A folder whose files are read anew when they change, but not more often than is cheap.
 #[derive(Debug)]
@@ -51,8 +54,14 @@ impl Folder {
         if found == self.read {
             return false;
         }
-        let changed = found.iter().filter(|seen| !self.read.contains(seen));
-        let bytes: u64 = changed.map(|seen| seen.bytes).sum();
+        // All parts of a day are read if one has changed.
+        let day = |seen: &Seen| -> Option<String> {
+            Some(seen.path.file_name()?.to_str()?.chars().take(DAY_LETTERS).collect())
+        };
+        let changed: HashSet<_> =
+            found.iter().filter(|seen| !self.read.contains(seen)).map(day).collect();
+        let read = found.iter().filter(|seen| changed.contains(&day(seen)));
+        let bytes: u64 = read.map(|seen| seen.bytes).sum();
         self.last_ns = Some((now_ns, SHORTEST_NS.max(bytes.saturating_mul(PAUSE_NS_A_BYTE))));
         self.read = found;
         true

@@ -2,8 +2,9 @@
 //!
 //! Bad labels teach nonsense, and a calibration that was good needs no other. So what was learned is
 //! measured as it was learned: each truth first tells which confidence was nearer, the checkpoint's own
-//! or the corrected one as it stood before, and only then counts. The correction is in force while, of
-//! the last [`COMPARED`] truths, its log loss is lower by more than one standard error of the paired
+//! or the corrected one as it stood before, and only then counts. A conversation that several
+//! validators asked about has one truth and is one lesson. The correction is in force while, of the
+//! last [`COMPARED`] truths, its log loss is lower by more than one standard error of the paired
 //! differences. Otherwise it goes on counting.
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ pub(super) type Lesson = (f64, bool);
 /// How a recalibration did on the last truths, each before it counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
-    /// From how many truths it has learned.
+    /// From how many truths it has learned, one a conversation.
     pub truths: u64,
     /// On how many of the last ones it was measured.
     pub compared: usize,

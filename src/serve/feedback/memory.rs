@@ -18,6 +18,8 @@ const LONGEST_ID: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) id: Box<str>,
+    /// Its other name, where it has two.
+    pub(super) other: Option<Box<str>>,
     pub(super) model: Arc<str>,
     pub(super) checkpoint: Arc<str>,
     pub(super) coverage: f64,
@@ -26,14 +28,15 @@ pub(super) struct Asked {
     pub(super) response_time_seconds: f64,
 }
 
-/// When, by whom and with which nonce: in the order in which answers are scored, and different for
-/// each request.
+/// When, by whom and with which nonce: in the order in which answers are scored.
 type Key = (u64, Arc<str>, u64);
 
 /// The latest answers whose truth may become known.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     asked: BTreeMap<Key, Asked>,
+    /// Who asked with which nonce: a request counts once, as in `replay`, whenever it was answered.
+    requests: HashSet<(Arc<str>, u64)>,
     /// Validators, models and checkpoints: a few names that stand in every answer.
     names: HashSet<Arc<str>>,
 }
@@ -43,12 +46,16 @@ impl Memory {
     /// could become known. Whether it is new.
     pub(super) fn add(&mut self, record: &Record) -> bool {
         let Some(id) = record.id().filter(|id| id.len() <= LONGEST_ID) else { return false };
-        let key = (record.time_ns, self.name(&record.validator), record.nonce);
-        if self.asked.contains_key(&key) {
+        let validator = self.name(&record.validator);
+        if !self.requests.insert((Arc::clone(&validator), record.nonce)) {
             return false;
         }
         let asked = Asked {
             id: id.into(),
+            other: record
+                .names()
+                .find(|name| *name != id && name.len() <= LONGEST_ID)
+                .map(Box::from),
             model: self.name(&record.model),
             checkpoint: self.name(&record.checkpoint),
             coverage: record.coverage,
@@ -56,9 +63,9 @@ impl Memory {
             answer: record.answer.into(),
             response_time_seconds: record.response_time_seconds,
         };
-        self.asked.insert(key, asked);
+        self.asked.insert((record.time_ns, validator, record.nonce), asked);
         if self.asked.len() > MOST {
-            self.asked.pop_first();
+            self.forget_first();
         }
         true
     }
@@ -67,9 +74,15 @@ impl Memory {
     pub(super) fn forget_before(&mut self, time_ns: u64) -> bool {
         let before = self.asked.len();
         while self.asked.first_key_value().is_some_and(|((time, ..), _)| *time < time_ns) {
-            self.asked.pop_first();
+            self.forget_first();
         }
         self.asked.len() < before
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(((_, validator, nonce), _)) = self.asked.pop_first() {
+            self.requests.remove(&(validator, nonce));
+        }
     }
 
     /// When, by whom and what, in the order in which it is scored.
@@ -115,7 +128,11 @@ mod tests {
         let mut other = Record::sample("a", 1);
         other.nonce = 9;
         assert!(memory.add(&other), "asked again about the same conversation");
+        let again = Record { time_ns: 8, ..other };
+        assert!(!memory.add(&again), "the same request, answered twice");
         assert!(memory.forget_before(2) && !memory.forget_before(2));
         assert_eq!(memory.len(), 2);
+        assert!(memory.add(&again), "what is forgotten is new");
+        assert!(memory.forget_before(9) && memory.requests.is_empty());
     }
 }

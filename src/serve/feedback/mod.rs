@@ -197,9 +197,11 @@ impl Feedback {
         let mut is_new = memory.forget_before(oldest_ns);
         let read =
             journal::read(self.journal.path(), Some(oldest_ns.max(latest_ns)), &mut |record| {
-                let id = record.id().unwrap_or_default();
-                let is_known = known.get(id).is_some();
-                is_new |= memory.add(&record) && is_known;
+                // One of the future would make all others look old.
+                if record.time_ns <= now_ns.saturating_add(OVERLAP_NS) {
+                    let is_known = known.of(&record).is_some();
+                    is_new |= memory.add(&record) && is_known;
+                }
             });
         if let Err(error) = read {
             self.journal.failed();

@@ -14,7 +14,6 @@ use crate::tune::{self, Limits, Parameter, Rules, SetClock, Wish};
 
 const START: u64 = 20_414 * DAY_NS; // 2025-11-22
 const HOUR: u64 = 3600 * SECOND_NS;
-const MINUTE: u64 = 60 * SECOND_NS;
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -47,12 +46,12 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// Writes into the journal that these were asked, a minute each from START on, when the ensemble
+    /// Writes into the journal that these were asked, a second each from START on, when the ensemble
     /// said 0.23.
     fn asked(&self, ids: std::ops::Range<u64>) {
         let record = |id: u64| Record {
             raw_probability: Some(0.23),
-            ..Record::sample(&id.to_string(), START + id * MINUTE)
+            ..Record::sample(&id.to_string(), START + id * SECOND_NS)
         };
         write(&self.options.journal, ids.map(record));
     }
@@ -64,6 +63,7 @@ impl Scene {
             converted: converted(id),
             time_seconds: converted(id).then_some(60.0),
             known_ns: START + DAY_NS,
+            also: None,
             source: "test".to_owned(),
         };
         append(&self.options.outcomes, ids.map(outcome).collect(), START + DAY_NS).unwrap();
@@ -163,6 +163,29 @@ fn the_confidence_is_corrected_while_that_helps() {
     assert!(scene.confidence(0.25) > 0.6, "it is learned again from the journal");
 }
 
+/// Three validators ask about the same 50 conversations. Each answer earned its reward, but there are
+/// 50 truths to learn from, which is too few.
+#[test]
+fn a_truth_teaches_once_however_many_ask() {
+    let scene = Scene::new();
+    let mut feedback = scene.feedback();
+    let asked = (0..150_u64).map(|row| Record {
+        raw_probability: Some(if row % 3 == 0 { 0.23 } else { 0.77 }),
+        validator: format!("validator {}", row % 3),
+        ..Record::sample(&(row / 3).to_string(), START + row * SECOND_NS)
+    });
+    write(&scene.options.journal, asked);
+    scene.became(0..50, |id| id % 5 != 0);
+    feedback.step(START + HOUR);
+    assert_eq!(truths(&feedback).unwrap().known, 150);
+    let learned = &feedback.learned;
+    assert_eq!((learned.judgement.truths, learned.judgement.compared), (50, 50));
+    // The first answer to each is what it learns from: 0.23, of what converts four times in five.
+    let bins = &learned.recalibration.as_ref().unwrap().bins.bins;
+    assert!(bins[2].rows > 40.0 && bins[7].rows == 0.0, "{bins:?}");
+    assert_eq!(scene.confidence(0.25), 0.25);
+}
+
 #[test]
 fn who_does_not_want_it_is_not_corrected() {
     let mut scene = Scene::new();
@@ -217,7 +240,7 @@ fn what_is_tuned_is_in_force_and_what_is_broken_is_not() {
     let tuning = tune::Tuning {
         state_dir: scene.options.state_dir.clone(),
         rules: Rules::default(),
-        is_time_by_hand: false,
+        now_by_hand_ns: None,
         limits: Limits::default(),
         clock: Arc::new(SetClock(START + 60 * DAY_NS)),
     };
@@ -253,11 +276,12 @@ fn unreadable_truths_are_tried_again() {
     let mut feedback = scene.feedback();
     scene.asked(0..2);
     scene.became(0..2, |_| false);
-    // A folder where a file should be cannot be read.
-    fs::create_dir_all(scene.options.outcomes.join("a.jsonl")).unwrap();
+    // A link to itself cannot be read.
+    let link = scene.options.outcomes.join("a.jsonl");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
     feedback.step(START + HOUR);
     assert!(truths(&feedback).is_none() && feedback.told.is_some());
-    fs::remove_dir(scene.options.outcomes.join("a.jsonl")).unwrap();
+    fs::remove_file(&link).unwrap();
     feedback.step(START + 2 * HOUR);
     assert_eq!(truths(&feedback).unwrap().known, 2);
 }

@@ -11,7 +11,7 @@ use crate::causes::with_causes;
 use crate::serve::feedback::SavedFeedback;
 use crate::serve::models::SavedModels;
 use crate::serve::nonces::{NonceLimits, Nonces};
-use crate::tune::{self, HISTORY_FILE, PARAMETERS, Tunables};
+use crate::tune::{self, HEAD_FILE, HISTORY_FILE, PARAMETERS, Tunables};
 
 /// One file of a folder of state.
 #[derive(Debug, Clone, Serialize)]
@@ -78,9 +78,9 @@ pub enum Summary {
 
 const REMOVE: &str = "move it away, or leave it: `convminer serve` sets it aside when it starts, and \
                       goes on without what it held";
-const RESTORE: &str = "put back the file as it was, from a copy; without one, move it away, and all \
-                       parameters are at their defaults, with none tuned for 14 days. A running miner \
-                       goes on with the values that it has";
+const RESTORE: &str = "put back the file as it was, from a copy; without one, move it and \
+                       `tuning_head.json` away, and all parameters are at their defaults, with none \
+                       tuned for 14 days. A running miner goes on with the values that it has";
 
 /// What the files in a folder of state hold, in the order of their names. Hidden files and locks are
 /// left out. A folder that is not there holds nothing.
@@ -102,6 +102,10 @@ pub fn survey(folder: &Path, now_ns: u64) -> io::Result<Vec<StateEntry>> {
             names.push(name);
         }
     }
+    // What lies beside the history is a part of it, and speaks for it where it is gone.
+    if names.iter().any(|name| name == HISTORY_FILE) {
+        names.retain(|name| name != HEAD_FILE);
+    }
     names.sort();
     names.iter().map(|name| look(folder, name, now_ns)).collect()
 }
@@ -120,7 +124,7 @@ fn look(folder: &Path, name: &str, now_ns: u64) -> io::Result<StateEntry> {
     if name.contains(".damaged-") {
         return Ok(entry(None, Held::SetAside));
     }
-    if name == HISTORY_FILE {
+    if name == HISTORY_FILE || name == HEAD_FILE {
         return Ok(entry(None, tuning(folder)));
     }
     if !name.ends_with(".json") {
@@ -313,5 +317,9 @@ mod tests {
         let found = survey(folder, now_ns).unwrap();
         let Held::Damaged { reason, .. } = &found[8].held else { panic!("{:?}", found[8]) };
         assert!(reason.contains("not as it was written"), "{reason}");
+        fs::remove_file(&history).unwrap();
+        let found = survey(folder, now_ns).unwrap();
+        let Held::Damaged { reason, .. } = &found[8].held else { panic!("{:?}", found[8]) };
+        assert!(reason.contains("the file is missing"), "{reason}");
     }
 }
