@@ -16,7 +16,7 @@ pub(super) const FORMAT: u64 = 1;
 ///
 /// Each entry carries the SHA-256 of its content and of the entry before it, and the file names the
 /// last one: no entry can be edited, removed or moved without a trace in the file. A witness beside
-/// it, [`HEAD_FILE`](super::HEAD_FILE), knows how many entries there were and the hash of the last
+/// it, [`HEAD_FILE`], knows how many entries there were and the hash of the last
 /// one: a history whose last entries were cut off, that was computed anew, that an older copy
 /// replaced, or whose file is gone, shows too, and is refused.
 ///
