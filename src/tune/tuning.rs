@@ -233,9 +233,9 @@ impl Tuning {
     ) -> Result<Decision, TuneError> {
         let reason = sound(&wish.reason)?;
         let mut writing = Writing::begin(&self.state_dir)?;
-        // Under the lock, so that no entry of another is younger.
-        let moment = self.moment();
         writing.start(Starter::Tune, self.clock.now_ns())?;
+        // Under the lock and after the start, so that no entry is younger.
+        let moment = self.moment();
         let verdict =
             self.verdict_at(&writing.history, wish.parameter, Some(rounded(wish.to)), moment.ns);
         let entry = if verdict.is_allowed() {
