@@ -13,6 +13,15 @@ impl Conversation {
     /// A conversation of which nothing is known.
     pub const EMPTY: Conversation = Conversation { values: [f32::NAN; FEATURE_COUNT] };
 
+    /// The conversation with these measured values, each as by [`Conversation::set`].
+    pub fn of(values: &[f64; FEATURE_COUNT]) -> Conversation {
+        let mut conversation = Conversation::EMPTY;
+        for (index, value) in values.iter().enumerate() {
+            conversation.set(index, *value);
+        }
+        conversation
+    }
+
     /// Takes a measured value as feature `index`. A value that is not finite, or that stands for
     /// "not available" in this feature, becomes missing.
     pub fn set(&mut self, index: usize, value: f64) {

@@ -52,16 +52,8 @@ fn question(features: String, test_pk: Option<String>) -> Question {
     Question { features, test_pk, conversation: reading.conversation }
 }
 
-fn conversation(example: &Example) -> Conversation {
-    let mut conversation = Conversation::EMPTY;
-    for (index, value) in example.features.iter().enumerate() {
-        conversation.set(index, *value);
-    }
-    conversation
-}
-
 fn usual(example: &Example) -> String {
-    wire_features(&example.session_id, &conversation(example)).to_string()
+    wire_features(&example.session_id, &Conversation::of(&example.features)).to_string()
 }
 
 /// Nothing was said: what counts is 0, what would be measured is -1, which means not available.

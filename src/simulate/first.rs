@@ -6,8 +6,9 @@ use burn::tensor::Device;
 
 use super::SimulateError;
 use super::plan::Plan;
-use super::world::{Regime, World, conversation};
+use super::world::{Regime, World};
 use crate::clock::Moment;
+use crate::features::Conversation;
 use crate::model::checkpoint::{self, DataRecord, Manifest, TrainingSample};
 use crate::train::{TrainConfig, train as train_miner};
 
@@ -15,7 +16,8 @@ use crate::train::{TrainConfig, train as train_miner};
 pub(super) fn train(plan: &Plan, folder: &Path, now_ns: u64) -> Result<(), SimulateError> {
     let mut world = World::new(plan.seed);
     let examples: Vec<_> = (0..plan.training_rows).map(|_| world.next(Regime::Before)).collect();
-    let conversations: Vec<_> = examples.iter().map(conversation).collect();
+    let conversations: Vec<_> =
+        examples.iter().map(|example| Conversation::of(&example.features)).collect();
     let truths: Vec<_> = examples.iter().map(|example| example.truth).collect();
     let config = TrainConfig { seed: plan.seed, ..TrainConfig::default() };
     let trained = train_miner(&conversations, &truths, &config, &Device::flex(), &mut ())

@@ -21,6 +21,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::clock::{DAY_NS, SECOND_NS};
+use crate::features::Conversation;
 use crate::outcomes::Outcome;
 use crate::subnet::challenge::{Example, bayes_answer};
 use crate::subnet::reward::{ClassWeightTracker, RewardSpec, Truth, reward};
@@ -29,7 +30,7 @@ use clock::VirtualClock;
 use miner::Miner;
 use plan::Plan;
 use result::{Day, Event, Simulation, Summary, Way};
-use world::{World, conversation};
+use world::World;
 
 /// When a simulation begins: midnight of a Monday, in seconds since 1970.
 const START_SECONDS: u64 = 1_700_438_400;
@@ -159,7 +160,7 @@ impl<'a> Course<'a> {
                     .total
             };
             best += worth(bayes_answer(&example.oracle, &RewardSpec::MAIN, weights));
-            let shown = conversation(&example);
+            let shown = Conversation::of(&example.features);
             for (miner, sum) in miners.iter().zip(&mut sums) {
                 *sum += worth(runtime.block_on(miner.ask(&example.session_id, &shown))?);
             }

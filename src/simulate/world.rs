@@ -8,7 +8,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::features::Conversation;
 use crate::subnet::challenge::{Challenge, Example, Examples, Oracle, OracleTime};
 use crate::subnet::reward::Truth;
 use crate::subnet::schema::index_of;
@@ -74,15 +73,6 @@ impl World {
         };
         example
     }
-}
-
-/// The conversation that a miner is shown.
-pub fn conversation(example: &Example) -> Conversation {
-    let mut conversation = Conversation::EMPTY;
-    for (index, value) in example.features.iter().enumerate() {
-        conversation.set(index, *value);
-    }
-    conversation
 }
 
 impl Facts {

@@ -16,6 +16,7 @@ mod outcomes;
 mod replay;
 mod report;
 mod serve;
+mod simulate;
 mod small;
 mod state;
 mod support;

@@ -30,13 +30,7 @@ pub(super) fn conversations() -> &'static [Conversation] {
             Challenge::Noisy(spoilt),
         ];
         let examples = kinds.into_iter().flat_map(|kind| kind.examples(1).take(EACH));
-        let conversations = examples.map(|example| {
-            let mut conversation = Conversation::EMPTY;
-            for (index, value) in example.features.iter().enumerate() {
-                conversation.set(index, *value);
-            }
-            conversation
-        });
+        let conversations = examples.map(|example| Conversation::of(&example.features));
         std::iter::once(Conversation::EMPTY).chain(conversations).collect()
     })
 }
