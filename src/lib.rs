@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: one file a sub-command, arguments in, exit code out
 //! - [`load`]: a load generator for axons; above [`serve`]
+//! - [`search`]: trainings with many configurations, and the best of them; above [`train`]
 //! - [`report`]: how a miner does, as numbers and as a page; above [`train`]
 //! - [`serve`] and [`train`]: the two activities; neither imports the other
 //! - [`diagnosis`]: where the reward goes, as numbers and as a page; above [`replay`] and [`train`]
@@ -12,6 +13,7 @@
 //! - [`tune`]: changes to what runs, within rules, and their history
 //! - [`chain`]: keys, wallets and the metagraph file
 //! - [`model`]: what a trained miner is
+//! - [`dataset`]: many tables as one, more than memory holds
 //! - [`features`]: a conversation becomes the model's input
 //! - [`subnet`]: what the network defines; pure
 //! - [`files`]: files that are whole or not there
@@ -20,6 +22,7 @@ mod causes;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod dataset;
 pub mod diagnosis;
 pub mod features;
 pub mod files;
@@ -31,6 +34,7 @@ mod nearest;
 pub mod outcomes;
 pub mod replay;
 pub mod report;
+pub mod search;
 pub mod serve;
 pub mod simulate;
 pub mod subnet;

@@ -1,4 +1,5 @@
-//! `convminer bench`: measures a miner from outside, as those see it who call it.
+//! `convminer bench`: measures a miner from outside, as those see it who call it, and how fast
+//! networks are trained.
 
 use super::ExitStatus;
 use super::printer::Printer;
@@ -6,6 +7,8 @@ use super::printer::Printer;
 mod candidates;
 mod serve;
 mod shown;
+mod train;
+mod training;
 
 /// The arguments of `convminer bench`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,8 @@ pub struct BenchArgs {
 enum What {
     /// Send signed requests to an axon, and show how fast and how well it answers
     Serve(Box<serve::BenchServeArgs>),
+    /// Train networks, and show how many rows a second they learn and how many they could at best
+    Train(Box<train::BenchTrainArgs>),
 }
 
 /// Measures what was named.
@@ -28,5 +33,6 @@ enum What {
 pub fn run(args: BenchArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     match args.what {
         What::Serve(args) => serve::run(*args, printer),
+        What::Train(args) => train::run(*args, printer),
     }
 }

@@ -7,10 +7,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::ExitStatus;
-use super::common::{LabelledData, hash_file, load};
+use super::common::{LabelledData, load};
 use super::error::WithHint as _;
 use super::logged::LoggedData;
 use super::printer::Printer;
+use crate::dataset::hash_sources;
 use crate::model::Predictor;
 use crate::model::calibration::{self, Calibration, Method};
 use crate::model::checkpoint;
@@ -29,9 +30,10 @@ const BINS: usize = 10;
 /// The arguments of `convminer calibrate`.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
-    /// Labelled conversations: .parquet, .csv or .ndjson
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    /// Labelled conversations: files in .parquet, .csv or .ndjson, folders of such, or patterns such
+    /// as 'data/*.parquet'
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// Leave out rows that nothing can be learned from, instead of refusing the file
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -200,13 +202,14 @@ fn of_table(
     predictor: &Predictor,
     printer: &Printer,
 ) -> anyhow::Result<Rows> {
-    let Some(data) = args.data.clone() else {
+    if args.data.is_empty() {
         return Err(anyhow!("expected rows to calibrate on, but there is no --data"))
             .with_hint(|| "--from-journal takes what was answered while serving");
-    };
-    let labelled = LabelledData { data, drop_invalid: args.drop_invalid };
-    let (table, truths) = labelled.read(printer)?;
-    if hash_file(&labelled.data)? == checkpoint::read_manifest(path)?.data.sha256 {
+    }
+    let labelled = LabelledData { data: args.data.clone(), drop_invalid: args.drop_invalid };
+    let sources = labelled.sources(printer)?;
+    let (table, truths) = labelled.read_all(&sources, printer)?;
+    if hash_sources(sources.files())? == checkpoint::read_manifest(path)?.data.sha256 {
         printer.warn(
             "these are the rows that the checkpoint was trained on, which it knows too well: \
              calibrate on others",
@@ -227,7 +230,7 @@ fn of_journal(
     predictor: &Predictor,
     printer: &Printer,
 ) -> anyhow::Result<Rows> {
-    if args.data.is_some() {
+    if !args.data.is_empty() {
         printer.warn("--data is not read, for --from-journal stands in for it");
     }
     let LoggedData { journal, outcomes, .. } = &args.logged;

@@ -7,18 +7,20 @@ use burn::tensor::Device;
 use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
-use sha2::{Digest as _, Sha256};
 
 use super::error::WithHint as _;
 use super::printer::Printer;
+use crate::dataset::{self, DatasetError, Sources};
 use crate::features::table::{self, LabelMode, Table, TableError};
 use crate::model::Predictor;
 use crate::model::checkpoint::{self, CheckpointError};
-use crate::model::device::{DeviceChoice, DeviceError};
+use crate::model::device::DeviceChoice;
 use crate::subnet::reward::Truth;
 
 /// Where checkpoints are, unless one is named.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
+
+const GENERATE: &str = "`convminer generate` makes labelled conversations to begin with";
 
 /// Reads a table and prints what is odd about it.
 pub(super) fn read_table(
@@ -28,8 +30,7 @@ pub(super) fn read_table(
 ) -> anyhow::Result<Table> {
     let table = match table::read(path, labels) {
         Err(error @ TableError::NoSuchFile { .. }) => {
-            return Err(error)
-                .with_hint(|| "`convminer generate` makes labelled conversations to begin with");
+            return Err(error).with_hint(|| GENERATE);
         }
         table => table?,
     };
@@ -39,12 +40,13 @@ pub(super) fn read_table(
     Ok(table)
 }
 
-/// A table with labels, as several commands take it.
+/// Tables with labels, as several commands take them.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabelledData {
-    /// Labelled conversations: .parquet, .csv or .ndjson
-    #[arg(long, value_name = "FILE")]
-    pub(super) data: PathBuf,
+    /// Labelled conversations: files in .parquet, .csv or .ndjson, folders of such, or patterns such
+    /// as 'data/*.parquet'
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(super) data: Vec<PathBuf>,
     /// Leave out rows that nothing can be learned from, instead of refusing the file
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
           require_equals = true, action = clap::ArgAction::Set)]
@@ -52,15 +54,58 @@ pub(super) struct LabelledData {
 }
 
 impl LabelledData {
-    /// Reads the table and prints what is odd about it.
+    /// Finds the tables that were named.
+    pub(super) fn sources(&self, printer: &Printer) -> anyhow::Result<Sources> {
+        let sources = Sources::find(&self.data)?;
+        if sources.skipped() > 0 {
+            let skipped = sources.skipped();
+            printer.warn(format_args!("passed over {skipped} files that are no tables"));
+        }
+        Ok(sources)
+    }
+
+    /// Finds and reads the tables, and prints what is odd about them.
     pub(super) fn read(&self, printer: &Printer) -> anyhow::Result<(Table, Vec<Truth>)> {
+        self.read_all(&self.sources(printer)?, printer)
+    }
+
+    /// Reads tables that were found, and prints what is odd about them.
+    pub(super) fn read_all(
+        &self,
+        sources: &Sources,
+        printer: &Printer,
+    ) -> anyhow::Result<(Table, Vec<Truth>)> {
         let labels = LabelMode::Required { drop_invalid: self.drop_invalid };
-        let mut table = read_table(&self.data, labels, printer)?;
+        let (mut table, warnings) = or_generate(dataset::read(sources, labels))?;
+        for warning in warnings {
+            printer.warn(warning);
+        }
         let truths = table
             .truths
             .take()
             .context("a table that was read with labels has none. This is a bug.")?;
         Ok((table, truths))
+    }
+
+    /// The first thing that was named, for what is called after the data.
+    pub(super) fn first(&self) -> &Path {
+        self.data.first().map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    /// All that was named, in a line.
+    pub(super) fn shown(&self) -> String {
+        let shown: Vec<String> = self.data.iter().map(|path| path.display().to_string()).collect();
+        shown.join(", ")
+    }
+}
+
+/// Advises who names a file that is not there.
+pub(super) fn or_generate<T>(result: Result<T, DatasetError>) -> anyhow::Result<T> {
+    match result {
+        Err(error @ DatasetError::Table(TableError::NoSuchFile { .. })) => {
+            Err(error).with_hint(|| GENERATE)
+        }
+        result => Ok(result?),
     }
 }
 
@@ -84,14 +129,9 @@ pub(super) fn shipped() -> PathBuf {
     Path::new(CHECKPOINTS).join(SHIPPED)
 }
 
-/// Opens the device that was asked for.
+/// Opens a device in this process; see [`super::device`] for one that a user asks for.
 pub(super) fn open(choice: DeviceChoice) -> anyhow::Result<Device> {
-    match choice.open() {
-        Err(error @ (DeviceError::NoGpu | DeviceError::Wrong(_))) => {
-            Err(error).with_hint(|| "--device cpu needs none")
-        }
-        device => Ok(device?),
-    }
+    Ok(choice.open()?)
 }
 
 /// Loads the checkpoint that was named, or the latest one.
@@ -109,13 +149,4 @@ pub(super) fn load(
 pub(super) fn parse_name<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T, ValueError> {
     let name: StrDeserializer<'_, ValueError> = name.into_deserializer();
     T::deserialize(name)
-}
-
-/// SHA-256 of a file, as hexadecimal.
-pub(super) fn hash_file(path: &Path) -> anyhow::Result<String> {
-    let mut hasher = Sha256::new();
-    std::fs::File::open(path)
-        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(hex::encode(hasher.finalize()))
 }

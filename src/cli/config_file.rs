@@ -126,7 +126,9 @@ impl Reader<'_> {
             self.no_table(written, value, command, line)?;
             return Err(self.unknown(written, command, line));
         };
-        let values = values_of(first, value)
+        // A list only where all of them take one: a flag of this name may take one value alone.
+        let strictest = known.iter().find(|arg| !flag::takes_many(arg)).unwrap_or(first);
+        let values = values_of(strictest, value)
             .map_err(|problem| anyhow!("{}: `{written}` {problem}", self.at(line)))?;
         for arg in &known {
             for value in &values {

@@ -21,6 +21,8 @@ pub mod config;
 mod config_file;
 mod cross_validation;
 pub mod data;
+mod device;
+pub mod devices;
 pub mod diagnose;
 pub mod error;
 pub mod evaluate;
@@ -39,12 +41,15 @@ pub mod query;
 pub mod replay;
 pub mod report;
 mod scores;
+pub mod search;
 pub mod serve;
 mod settings;
 pub mod simulate;
 pub mod state;
+mod streamed;
 pub mod train;
 pub mod tune;
+mod unfinished;
 
 use printer::{ColorWhen, Printer};
 use settings::{Environment, Failure, Layers, Parsed};
@@ -113,6 +118,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Train a model and leave a checkpoint that is ready to serve
     Train(train::TrainArgs),
+    /// Try many training configurations, and keep the one that earns the most
+    Search(search::SearchArgs),
     /// Measure a checkpoint on labelled conversations
     Evaluate(evaluate::EvaluateArgs),
     /// Show how a checkpoint does on labelled conversations, as a page with charts
@@ -145,8 +152,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Show or check what a miner keeps over a restart
     State(state::StateArgs),
-    /// Measure how fast and how well an axon answers
+    /// Measure how fast and how well an axon answers, or how fast networks are trained
     Bench(bench::BenchArgs),
+    /// Show where this program can compute: the CPU, and GPUs with their drivers
+    Devices(devices::DevicesArgs),
     /// Show every setting, its value and where that comes from
     Config(config::ConfigArgs),
     /// Write the completion script of a shell
@@ -167,6 +176,7 @@ impl Command {
         match self {
             Command::Generate(args) => generate::run(args, printer),
             Command::Train(args) => train::run(args, layers, printer),
+            Command::Search(args) => search::run(args, printer),
             Command::Evaluate(args) => evaluate::run(args, printer),
             Command::Report(args) => report::run(args, printer),
             Command::Predict(args) => predict::run(args, printer),
@@ -184,6 +194,7 @@ impl Command {
             Command::Data(args) => data::run(*args, printer),
             Command::Bench(args) => bench::run(args, printer),
             Command::State(args) => state::run(args, printer),
+            Command::Devices(args) => devices::run(args, printer),
             Command::Config(args) => config::run(args, layers, printer),
             Command::Completions(args) => completions::run(args, printer),
         }

@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use polars::prelude::{Column, CsvWriter, DataFrame, ParquetWriter, SerWriter as _};
 
 use super::ExitStatus;
-use super::common::{load, read_table};
+use super::common::read_table;
+use super::device;
 use super::printer::Printer;
 use crate::features::table::{Format, LabelMode};
 use crate::files::write_atomically_with;
@@ -28,7 +29,7 @@ pub struct PredictArgs {
     /// The checkpoint's folder [default: the latest one]
     #[arg(long, value_name = "FOLDER")]
     checkpoint: Option<PathBuf>,
-    /// Where to compute: auto, cpu, ndarray or wgpu
+    /// Where to compute: auto, cpu, ndarray, wgpu:N, vulkan:N or cuda:N; see `convminer devices`
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
@@ -43,8 +44,9 @@ enum Target {
 /// Answers the conversations of a table.
 pub fn run(args: PredictArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let target = target(args.out, &args.data)?;
-    let (_, predictor) = load(args.checkpoint, args.device)?;
+    let found = device::find(args.checkpoint, args.device, printer)?;
     let table = read_table(&args.data, LabelMode::Ignored, printer)?;
+    let (_, predictor) = found.load(table.conversations.len(), printer)?;
     let answers = predictor.predict(&table.conversations);
     let mut frame = frame(&table.session_ids, &answers)?;
     match &target {

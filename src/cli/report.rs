@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::ExitStatus;
-use super::common::{LabelledData, checkpoint_path, open};
+use super::common::LabelledData;
 use super::printer::Printer;
+use super::{ExitStatus, device};
 use crate::features::Conversation;
 use crate::files;
 use crate::model::Predictor;
@@ -37,7 +37,7 @@ pub struct ReportArgs {
     /// The reward to count: main, api or guide [default: the one that the checkpoint decides for]
     #[arg(long, value_name = "SPEC")]
     reward_spec: Option<RewardSpec>,
-    /// Where to compute: auto, cpu, ndarray or wgpu
+    /// Where to compute: auto, cpu, ndarray, wgpu:N, vulkan:N or cuda:N; see `convminer devices`
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
     /// Print all numbers of the report as JSON
@@ -54,12 +54,10 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(path: &Path, device: DeviceChoice) -> anyhow::Result<Loaded> {
-        Ok(Loaded {
-            name: path.display().to_string(),
-            manifest: checkpoint::read_manifest(path)?,
-            predictor: checkpoint::load(path, &open(device)?)?,
-        })
+    fn new(found: device::Found, rows: usize, printer: &Printer) -> anyhow::Result<Loaded> {
+        let manifest = found.manifest.clone();
+        let (path, predictor) = found.load(rows, printer)?;
+        Ok(Loaded { name: path.display().to_string(), manifest, predictor })
     }
 
     fn miner(&self) -> Miner<'_> {
@@ -69,10 +67,15 @@ impl Loaded {
 
 /// Measures a checkpoint on labelled rows, and writes what it finds as a page or as JSON.
 pub fn run(args: ReportArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let loaded = Loaded::new(&checkpoint_path(args.checkpoint)?, args.device)?;
-    let against = args.against.map(|path| Loaded::new(&path, args.device)).transpose()?;
-    let (table, truths) = args.labelled.read(printer)?;
-    let file = name_of(&args.labelled.data);
+    let found = device::find(args.checkpoint, args.device, printer)?;
+    let against = args.against.map(|path| device::find(Some(path), args.device, printer));
+    let against = against.transpose()?;
+    let sources = args.labelled.sources(printer)?;
+    let (table, truths) = args.labelled.read_all(&sources, printer)?;
+    let count = table.conversations.len();
+    let loaded = Loaded::new(found, count, printer)?;
+    let against = against.map(|found| Loaded::new(found, count, printer)).transpose()?;
+    let file = sources.name();
     let rows = Rows {
         file: &file,
         origin: Origin::Table,
@@ -106,7 +109,7 @@ pub fn run(args: ReportArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
 /// If the file cannot be written.
 pub(super) fn write_for_training(
     folder: &Path,
-    data: &Path,
+    file: &str,
     (conversations, truths): (&[Conversation], &[Truth]),
     trained: &Trained,
 ) -> anyhow::Result<()> {
@@ -117,8 +120,7 @@ pub(super) fn write_for_training(
     let conversations: Vec<Conversation> =
         held_out.iter().map(|row| conversations[*row].clone()).collect();
     let truths: Vec<Truth> = held_out.iter().map(|row| truths[*row]).collect();
-    let file = name_of(data);
-    let rows = Rows { file: &file, origin, conversations: &conversations, truths: &truths };
+    let rows = Rows { file, origin, conversations: &conversations, truths: &truths };
     let said = Said { estimates, confidences, baseline, evaluation: trained.evaluation.clone() };
     let name = folder.display().to_string();
     let miner = Miner { name: &name, manifest: &manifest, predictor: &trained.predictor };
@@ -126,8 +128,4 @@ pub(super) fn write_for_training(
     let path = folder.join(PAGE);
     files::write_atomically(&path, page(&report).as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

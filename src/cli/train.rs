@@ -2,28 +2,46 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use serde_json::json;
 
-use super::common::{CHECKPOINTS, LabelledData, hash_file, open, parse_name};
+use super::common::{CHECKPOINTS, LabelledData, parse_name};
+use super::device::{self, Opened};
 use super::error::WithHint as _;
 use super::printer::Printer;
 use super::progress::{Interrupts, Progress};
 use super::settings::Layers;
-use super::{ExitStatus, calibrate, cross_validation, report as page, scores};
+use super::unfinished::{Asked, Unfinished, are_same};
+use super::{ExitStatus, calibrate, cross_validation, report as page, scores, streamed};
 use crate::clock::Moment;
+use crate::dataset::memory::default_limit;
+use crate::dataset::{ByteCount, PrepareOptions, Sources, hash_sources};
+use crate::features::Conversation;
 use crate::model::checkpoint::{self, CheckpointError, DataRecord, Manifest, TrainingSample};
 use crate::model::decision::Rule;
 use crate::model::device::DeviceChoice;
+use crate::subnet::reward::Truth;
 use crate::train::config::{ClassifierLoss, TimeLoss, TrainConfig};
 use crate::train::member::{Architecture, MemberConfig};
 use crate::train::observer::Stage;
-use crate::train::{self, TrainError, Trained};
+use crate::train::{self, Resumable, StreamTrained, TrainError, Trained};
 
 /// The arguments of `convminer train`.
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    #[command(flatten)]
-    labelled: LabelledData,
+    /// Labelled conversations: files in .parquet, .csv or .ndjson, folders of such, or patterns such
+    /// as 'data/*.parquet'
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "resume")]
+    data: Vec<PathBuf>,
+    /// Leave out rows that nothing can be learned from, instead of refusing the file
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set)]
+    drop_invalid: bool,
+    /// Go on with a training that was killed, that of --out or else the latest one, on its data and
+    /// with its settings; on the CPU the result is that of one that never was, bit for bit
+    #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
+          require_equals = true, action = clap::ArgAction::Set, conflicts_with = "cv")]
+    resume: bool,
     /// The checkpoint's folder [default: checkpoints/ and the data's name with the time]
     #[arg(long, value_name = "FOLDER", conflicts_with = "cv")]
     out: Option<PathBuf>,
@@ -31,9 +49,17 @@ pub struct TrainArgs {
     /// parts that they did not see; no checkpoint is written
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1000))]
     cv: Option<u64>,
-    /// Where to train: auto, cpu, ndarray or wgpu
+    /// Where to train: auto, cpu, ndarray, wgpu:N, vulkan:N or cuda:N; see `convminer devices`
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
+    /// How much memory the whole program may take, such as 2GiB; rows that do not fit are read from a
+    /// cache on disk in each pass [default: 60 % of the machine's memory]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<ByteCount>,
+    /// The folder of the cache for rows that do not fit into memory [default: .convminer-cache
+    /// beside the data]
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
     /// A training configuration in TOML; flags and the environment win over it, and so does
     /// convminer.toml if it is what names the file
     // It is read with the settings, among which it has its rank.
@@ -95,77 +121,260 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitStatus> {
     // First of all, so that no Ctrl-C comes before somebody listens.
     let interrupts = Interrupts::listen()?;
-    let config = configuration(&args, layers.training())?;
+    let plan = plan(&args, layers)?;
+    let config = &plan.config;
     let mut progress = Progress::new(printer, interrupts);
+    let sources = plan.labelled.sources(printer)?;
+    let limit = plan.limit;
     if let Some(folds) = args.cv {
-        let device = open(args.device)?;
-        let (table, truths) = args.labelled.read(printer)?;
+        let device = device::ask(plan.device, printer)?;
+        if streamed::is_needed(&sources, limit)? {
+            return Err(anyhow!("a cross-validation needs all rows in memory: more than {limit}"))
+                .with_hint(|| "--max-memory allows more");
+        }
+        let (table, truths) = plan.labelled.read_all(&sources, printer)?;
+        let device = device.for_work(train::work(config, truths.len()), printer).device;
         let folds = usize::try_from(folds).unwrap_or(usize::MAX);
         let (conversations, truths) = (&table.conversations, &truths);
         let result =
-            train::cross_validate(conversations, truths, &config, folds, &device, &mut progress);
+            train::cross_validate(conversations, truths, config, folds, &device, &mut progress);
         return cross_validation::report(&or_hint(result)?, args.json, printer);
     }
     let now = Moment::now();
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.labelled.data, now));
+    let out = match &plan.unfinished {
+        Some(unfinished) => unfinished.out.clone(),
+        None => args.out.clone().unwrap_or_else(|| default_out(&sources, now)),
+    };
     free_or_hint(&out)?;
-    let device = open(args.device)?;
-    let (table, truths) = args.labelled.read(printer)?;
-    let data_hash = hash_file(&args.labelled.data)?;
-
-    let trained = train::train(&table.conversations, &truths, &config, &device, &mut progress);
-    let trained = or_hint(trained)?;
+    let states = States { out: &out, unfinished: plan.unfinished.as_ref(), began: now.compact() };
+    let device = device::ask(plan.device, printer)?;
+    let learned = if streamed::is_needed(&sources, limit)? {
+        of_stream(&plan, &sources, &states, device, &mut progress, printer)?
+    } else {
+        of_memory(&plan, &sources, &states, device, &mut progress, printer)?
+    };
+    let Learned { trained, conversations, truths, data, device, streaming, .. } = &learned;
     for warning in &trained.warnings {
         printer.warn(warning);
     }
 
-    let converted = truths.iter().filter(|truth| truth.converted).count();
+    let mut training = json!({
+        "config": config,
+        "stages": trained.stages,
+        "choice": trained.choice,
+    });
+    if let Some(streaming) = streaming {
+        training["streaming"] = serde_json::to_value(streaming)?;
+    }
     let manifest = Manifest {
         created: now.rfc3339(),
         seed: config.seed,
-        device: args.device.resolved().to_string(),
-        training: json!({
-            "config": config,
-            "stages": trained.stages,
-            "choice": trained.choice,
-        }),
-        data: DataRecord {
-            file: args.labelled.data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            sha256: data_hash,
-            rows: truths.len(),
-            converted,
-            validation_rows: trained.held_out.rows.len(),
-        },
+        device: device.to_string(),
+        training,
+        data: data.clone(),
         metrics: serde_json::to_value(&trained.evaluation)?,
         coverage: Some(trained.coverage),
         ..Manifest::of(&trained.predictor)
     };
     let rows = trained.held_out.others(truths.len());
     let most = checkpoint::MOST_SAMPLE_ROWS;
-    let sample = TrainingSample::draw(&table.conversations, &truths, &rows, most, config.seed);
+    let sample = TrainingSample::draw(conversations, truths, &rows, most, config.seed);
     checkpoint::save_with_sample(&out, &trained.predictor, manifest, &sample)?;
-    let status = report(&args, &out, &trained, printer)?;
-    // Last of all: the miner is whole without it.
-    let labelled = (table.conversations.as_slice(), truths.as_slice());
-    if let Err(error) = page::write_for_training(&out, &args.labelled.data, labelled, &trained) {
+    let status = report(&args, &out, &learned, printer)?;
+    // Last of all: the miner is whole without these.
+    let labelled = (conversations.as_slice(), truths.as_slice());
+    if let Err(error) = page::write_for_training(&out, &data.file, labelled, trained) {
         printer.warn(format_args!("there is no report of the training: {error:#}"));
     }
+    if let Err(error) = learned.unfinished.or(plan.unfinished).map_or(Ok(()), Unfinished::end) {
+        printer.warn(format_args!("{error:#}"));
+    }
     Ok(status)
+}
+
+/// What is trained on, and how: as the flags say, or as those of a run that is gone on with did.
+struct Plan {
+    labelled: LabelledData,
+    config: TrainConfig,
+    device: DeviceChoice,
+    limit: ByteCount,
+    cache: Option<PathBuf>,
+    unfinished: Option<Unfinished>,
+}
+
+fn plan(args: &TrainArgs, layers: &Layers) -> anyhow::Result<Plan> {
+    let stated = layers.training();
+    let config = configuration(args, stated.clone())?;
+    let cache = args.cache.clone();
+    if !args.resume {
+        let labelled =
+            LabelledData { data: args.data.clone(), drop_invalid: args.drop_invalid };
+        let limit = args.max_memory.unwrap_or_else(default_limit);
+        return Ok(Plan { labelled, config, device: args.device, limit, cache, unfinished: None });
+    }
+    let unfinished = Unfinished::find(args.out.as_deref(), Path::new(CHECKPOINTS))?;
+    let run = &unfinished.run;
+    let (recorded, device, limit) = (run.config()?, run.device()?, run.limit());
+    let differs = |flag: &str| {
+        let out = unfinished.out.display();
+        Err(anyhow!("the training of `{out}` was begun with another {flag}"))
+            .with_hint(|| "leave the flag out to go on with it, or --resume to begin anew")
+    };
+    if !args.data.is_empty() && !are_same(&args.data, &run.data) {
+        return differs("--data");
+    }
+    // Flags that change nothing leave no trace here: then what is recorded counts.
+    if config != stated && config != recorded {
+        return differs("configuration");
+    }
+    if ![DeviceChoice::Auto, device].contains(&args.device) {
+        return differs("--device");
+    }
+    if args.max_memory.is_some_and(|asked| asked != limit) {
+        return differs("--max-memory");
+    }
+    let labelled = LabelledData { data: run.data.clone(), drop_invalid: run.drop_invalid };
+    Ok(Plan { labelled, config: recorded, device, limit, cache, unfinished: Some(unfinished) })
+}
+
+/// Where the states of a training are kept.
+struct States<'a> {
+    out: &'a Path,
+    /// The run that is gone on with.
+    unfinished: Option<&'a Unfinished>,
+    began: String,
+}
+
+impl States<'_> {
+    /// The states of the run that is gone on with, or of a new one.
+    fn open(
+        &self,
+        plan: &Plan,
+        data_sha256: &str,
+        device: DeviceChoice,
+    ) -> anyhow::Result<(Option<Unfinished>, Resumable)> {
+        let asked = Asked {
+            data: &plan.labelled.data,
+            data_sha256,
+            drop_invalid: plan.labelled.drop_invalid,
+            device,
+            config: &plan.config,
+            limit: plan.limit,
+        };
+        if let Some(unfinished) = self.unfinished {
+            unfinished.check(asked)?;
+            return Ok((None, unfinished.states()));
+        }
+        let unfinished = Unfinished::begin(self.out, asked, self.began.clone())?;
+        let states = unfinished.states();
+        Ok((Some(unfinished), states))
+    }
+}
+
+/// A training that cannot be leaves nothing to go on with.
+fn or_end<T>(
+    result: Result<T, TrainError>,
+    unfinished: &mut Option<Unfinished>,
+) -> anyhow::Result<T> {
+    if !matches!(result, Ok(_) | Err(TrainError::Stream(_)))
+        && let Some(unfinished) = unfinished.take()
+    {
+        // Best effort: what matters is the first error.
+        let _ = unfinished.end();
+    }
+    or_hint(result)
+}
+
+/// A miner, and what it learned from.
+struct Learned {
+    trained: Trained,
+    /// The rows in memory: all of them, or a sample and what was held out.
+    conversations: Vec<Conversation>,
+    truths: Vec<Truth>,
+    data: DataRecord,
+    device: DeviceChoice,
+    /// How the rows were read, if memory does not hold them.
+    streaming: Option<streamed::Record>,
+    /// The states of a run that began anew.
+    unfinished: Option<Unfinished>,
+}
+
+/// Trains on a table in memory.
+fn of_memory(
+    plan: &Plan,
+    sources: &Sources,
+    states: &States<'_>,
+    device: device::Asked,
+    progress: &mut Progress<'_>,
+    printer: &Printer,
+) -> anyhow::Result<Learned> {
+    let (table, truths) = plan.labelled.read_all(sources, printer)?;
+    let config = &plan.config;
+    let Opened { device, choice } = device.for_work(train::work(config, truths.len()), printer);
+    let sha256 = hash_sources(sources.files())?;
+    let (mut unfinished, mut states) = states.open(plan, &sha256, choice)?;
+    let states = Some(&mut states);
+    let conversations = table.conversations;
+    let trained =
+        train::train_resumably(&conversations, &truths, config, &device, progress, states);
+    let trained = or_end(trained, &mut unfinished)?;
+    let data = DataRecord {
+        file: sources.name(),
+        sha256,
+        rows: truths.len(),
+        converted: truths.iter().filter(|truth| truth.converted).count(),
+        validation_rows: trained.held_out.rows.len(),
+    };
+    let device = choice;
+    Ok(Learned { trained, conversations, truths, data, device, streaming: None, unfinished })
+}
+
+/// Trains on more rows than memory holds.
+fn of_stream(
+    plan: &Plan,
+    sources: &Sources,
+    states: &States<'_>,
+    device: device::Asked,
+    progress: &mut Progress<'_>,
+    printer: &Printer,
+) -> anyhow::Result<Learned> {
+    let Plan { config, limit, .. } = plan;
+    let drop_invalid = plan.labelled.drop_invalid;
+    let options = PrepareOptions { drop_invalid, folder: plan.cache.clone(), scan_rows: 0 };
+    let mut ready = streamed::ready(sources, options, *limit, config, printer)?;
+    let rows = ready.dataset.rows();
+    let Opened { device, choice } = device.for_work(train::work(config, rows), printer);
+    let (mut unfinished, mut states) = states.open(plan, &ready.dataset.sha256(), choice)?;
+    let trained = ready.train(config, &device, progress, Some(&mut states));
+    let StreamTrained { trained, conversations, truths } = or_end(trained, &mut unfinished)?;
+    let data = DataRecord {
+        file: sources.name(),
+        sha256: ready.dataset.sha256(),
+        rows,
+        converted: ready.dataset.converted(),
+        validation_rows: trained.held_out.rows.len(),
+    };
+    let streaming = Some(ready.record());
+    let device = choice;
+    Ok(Learned { trained, conversations, truths, data, device, streaming, unfinished })
 }
 
 /// Prints the results and makes the checkpoint the latest one.
 fn report(
     args: &TrainArgs,
     out: &Path,
-    trained: &Trained,
+    Learned { trained, streaming, .. }: &Learned,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
     if args.json {
-        let report = json!({
+        let mut report = json!({
             "checkpoint": out,
             "evaluation": trained.evaluation,
             "choice": trained.choice,
         });
+        if let Some(streaming) = streaming {
+            report["streaming"] = serde_json::to_value(streaming)?;
+        }
         printer.out(serde_json::to_string_pretty(&report)?)?;
     } else {
         printer.out("On the rows that no network was trained on:")?;
@@ -227,8 +436,9 @@ fn or_hint<T>(result: Result<T, TrainError>) -> anyhow::Result<T> {
     }
 }
 
-fn default_out(data: &Path, now: Moment) -> PathBuf {
-    let stem = data.file_stem().unwrap_or_default().to_string_lossy();
+fn default_out(sources: &Sources, now: Moment) -> PathBuf {
+    let first = sources.files().first().map_or(Path::new(""), PathBuf::as_path);
+    let stem = first.file_stem().unwrap_or_default().to_string_lossy();
     Path::new(CHECKPOINTS).join(format!("{stem}-{}", now.compact()))
 }
 

@@ -25,16 +25,21 @@ impl Conversation {
     /// Takes a measured value as feature `index`. A value that is not finite, or that stands for
     /// "not available" in this feature, becomes missing.
     pub fn set(&mut self, index: usize, value: f64) {
-        let missing = !value.is_finite() || (FEATURES[index].minus_one_is_missing && value == -1.0);
-        // A finite f64 can still overflow f32; such a value tells a model nothing either.
-        let value = if missing { f32::NAN } else { value as f32 };
-        self.values[index] = if value.is_finite() { value } else { f32::NAN };
+        self.values[index] = kept(value, FEATURES[index].minus_one_is_missing);
     }
 
     /// The share of the features that are known, in 0..=1.
     pub fn coverage(&self) -> f64 {
         coverage_of(&self.values)
     }
+}
+
+/// A measured value as a conversation keeps it; see [`Conversation::set`].
+pub(super) fn kept(value: f64, minus_one_is_missing: bool) -> f32 {
+    let missing = !value.is_finite() || (minus_one_is_missing && value == -1.0);
+    // A finite f64 can still overflow f32; such a value tells a model nothing either.
+    let value = if missing { f32::NAN } else { value as f32 };
+    if value.is_finite() { value } else { f32::NAN }
 }
 
 /// See [`Conversation::coverage`].

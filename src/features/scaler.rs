@@ -24,34 +24,12 @@ impl Scaler {
     /// From a thousand rows on, the lowest and the highest thousandth of an input's values count as
     /// the value at that border: one absurd cell would otherwise press all others into a point.
     pub fn fit(conversations: &[&Conversation]) -> Scaler {
-        let borders = borders(conversations);
-        // Welford's algorithm: exact enough in one pass, whatever the magnitude.
-        let mut counts = [0.0_f64; INPUT_COUNT];
-        let mut means = [0.0_f64; INPUT_COUNT];
-        let mut squares = [0.0_f64; INPUT_COUNT];
+        let borders = Borders::of(conversations);
+        let mut statistics = Statistics::default();
         for conversation in conversations {
-            for (index, value) in engineer(conversation).into_iter().enumerate() {
-                if value.is_nan() {
-                    continue;
-                }
-                let (low, high) = borders[index];
-                let value = f64::from(value.clamp(low, high));
-                counts[index] += 1.0;
-                let delta = value - means[index];
-                means[index] += delta / counts[index];
-                squares[index] += delta * (value - means[index]);
-            }
+            statistics.add(&engineer(conversation), &borders);
         }
-        let inverse = |index: usize| {
-            let deviation = (squares[index] / counts[index]).sqrt();
-            // Below this a column is one value written with rounding noise.
-            let varies = deviation > 1e-6 * means[index].abs().max(1e-6);
-            if varies { (1.0 / deviation) as f32 } else { 0.0 }
-        };
-        Scaler {
-            means: means.iter().map(|mean| *mean as f32).collect(),
-            inverse_deviations: (0..INPUT_COUNT).map(inverse).collect(),
-        }
+        statistics.scaler()
     }
 
     /// The model's inputs of one conversation, engineered and scaled.
@@ -61,11 +39,17 @@ impl Scaler {
     /// - output: `[INPUT_COUNT]`, each finite and within ±8
     pub fn row(&self, conversation: &Conversation) -> Inputs {
         let mut inputs = engineer(conversation);
-        for (index, value) in inputs.iter_mut().enumerate() {
-            let scaled = (*value - self.means[index]) * self.inverse_deviations[index];
+        self.scale(&mut inputs);
+        inputs
+    }
+
+    /// Scales inputs as [`engineer`] makes them.
+    pub fn scale(&self, inputs: &mut Inputs) {
+        let statistics = self.means.iter().zip(&self.inverse_deviations);
+        for (value, (mean, inverse)) in inputs.iter_mut().zip(statistics) {
+            let scaled = (*value - mean) * inverse;
             *value = if scaled.is_nan() { 0.0 } else { scaled.clamp(-LIMIT, LIMIT) };
         }
-        inputs
     }
 
     /// The rows of many conversations, one after the other: the bulk path of [`Scaler::row`].
@@ -86,32 +70,102 @@ impl Scaler {
     }
 }
 
-/// For each input, the values that a thousandth of the rows lies below and above.
-fn borders(conversations: &[&Conversation]) -> Vec<(f32, f32)> {
-    /// More rows move a border by nothing that matters.
-    const MOST_ROWS: usize = 100_000;
-    let step = conversations.len().div_ceil(MOST_ROWS).max(1);
-    let mut columns = vec![Vec::new(); INPUT_COUNT];
-    for conversation in conversations.iter().step_by(step) {
-        for (column, value) in columns.iter_mut().zip(engineer(conversation)) {
-            if !value.is_nan() {
-                column.push(value);
+/// Between which values those of each input count as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Borders(Vec<(f32, f32)>);
+
+impl Borders {
+    /// For each input, the values that a thousandth of the rows lies below and above.
+    pub fn of(conversations: &[&Conversation]) -> Borders {
+        /// More rows move a border by nothing that matters.
+        const MOST_ROWS: usize = 100_000;
+        let step = conversations.len().div_ceil(MOST_ROWS).max(1);
+        let mut columns = vec![Vec::new(); INPUT_COUNT];
+        for conversation in conversations.iter().step_by(step) {
+            for (column, value) in columns.iter_mut().zip(engineer(conversation)) {
+                if !value.is_nan() {
+                    column.push(value);
+                }
             }
         }
+        Borders(columns.into_iter().map(border).collect())
     }
-    let border = |mut column: Vec<f32>| {
-        let rank = column.len() / 1000;
-        if rank == 0 {
-            return (f32::NEG_INFINITY, f32::INFINITY);
+}
+
+fn border(mut column: Vec<f32>) -> (f32, f32) {
+    let rank = column.len() / 1000;
+    if rank == 0 {
+        return (f32::NEG_INFINITY, f32::INFINITY);
+    }
+    let (_, low, above) = column.select_nth_unstable_by(rank, f32::total_cmp);
+    let low = *low;
+    // Counted from `low` on: as many lie above the upper border as below the lower one.
+    let last = above.len() - 1;
+    let (_, high, _) = above.select_nth_unstable_by(last - rank, f32::total_cmp);
+    (low, *high)
+}
+
+/// What a scaler is made from: for each input, how often it is known, its mean, and the sum of its
+/// squared deviations. Those of parts of a table make those of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    counts: [f64; INPUT_COUNT],
+    means: [f64; INPUT_COUNT],
+    squares: [f64; INPUT_COUNT],
+}
+
+impl Default for Statistics {
+    fn default() -> Statistics {
+        let zeros = [0.0; INPUT_COUNT];
+        Statistics { counts: zeros, means: zeros, squares: zeros }
+    }
+}
+
+impl Statistics {
+    /// Counts a row by Welford's algorithm: exact enough in one pass, whatever the magnitude.
+    pub fn add(&mut self, inputs: &Inputs, borders: &Borders) {
+        for (index, (value, (low, high))) in inputs.iter().zip(&borders.0).enumerate() {
+            if value.is_nan() {
+                continue;
+            }
+            let value = f64::from(value.clamp(*low, *high));
+            self.counts[index] += 1.0;
+            let delta = value - self.means[index];
+            self.means[index] += delta / self.counts[index];
+            self.squares[index] += delta * (value - self.means[index]);
         }
-        let (_, low, above) = column.select_nth_unstable_by(rank, f32::total_cmp);
-        let low = *low;
-        // Counted from `low` on: as many lie above the upper border as below the lower one.
-        let last = above.len() - 1;
-        let (_, high, _) = above.select_nth_unstable_by(last - rank, f32::total_cmp);
-        (low, *high)
-    };
-    columns.into_iter().map(border).collect()
+    }
+
+    /// Counts the rows of another part, by the formula of Chan, Golub and LeVeque. The order of parts
+    /// decides the last bits.
+    pub fn merge(&mut self, other: &Statistics) {
+        for index in 0..INPUT_COUNT {
+            if other.counts[index] == 0.0 {
+                continue;
+            }
+            let count = self.counts[index] + other.counts[index];
+            let delta = other.means[index] - self.means[index];
+            let share = other.counts[index] / count;
+            self.means[index] += delta * share;
+            self.squares[index] +=
+                other.squares[index] + delta * delta * self.counts[index] * share;
+            self.counts[index] = count;
+        }
+    }
+
+    /// The scaler that they make.
+    pub fn scaler(&self) -> Scaler {
+        let inverse = |index: usize| {
+            let deviation = (self.squares[index] / self.counts[index]).sqrt();
+            // Below this a column is one value written with rounding noise.
+            let varies = deviation > 1e-6 * self.means[index].abs().max(1e-6);
+            if varies { (1.0 / deviation) as f32 } else { 0.0 }
+        };
+        Scaler {
+            means: self.means.iter().map(|mean| *mean as f32).collect(),
+            inverse_deviations: (0..INPUT_COUNT).map(inverse).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +230,38 @@ mod tests {
         let (with, without) = (scaler.row(&rows[99])[RATIO], clean.row(&rows[99])[RATIO]);
         assert!((with - without).abs() < 0.01, "{with}, without the cell {without}");
         assert_eq!(scaler.row(&rows[7])[RATIO], LIMIT);
+    }
+
+    /// Cut anywhere, the parts make what the whole does.
+    #[test]
+    fn parts_make_the_whole() {
+        let rows: Vec<Conversation> = (0..3000)
+            .map(|row| {
+                let mut conversation = Conversation::EMPTY;
+                conversation.set(RATIO, 1.0 + f64::from(row * row % 977) / 7.0);
+                if row % 3 > 0 {
+                    conversation.set(HOUR, f64::from(row % 24));
+                }
+                conversation
+            })
+            .collect();
+        let rows: Vec<&Conversation> = rows.iter().collect();
+        let whole = Scaler::fit(&rows);
+        let borders = Borders::of(&rows);
+        let mut merged = Statistics::default();
+        for part in [&rows[..1], &rows[1..1700], &rows[1700..1700], &rows[1700..]] {
+            let mut statistics = Statistics::default();
+            part.iter().for_each(|row| statistics.add(&engineer(row), &borders));
+            merged.merge(&statistics);
+        }
+        let merged = merged.scaler();
+        let near = |one: &[f32], other: &[f32]| {
+            one.iter()
+                .zip(other)
+                .all(|(one, other)| (one - other).abs() <= 1e-6 * other.abs().max(1.0))
+        };
+        assert!(near(&merged.means, &whole.means));
+        assert!(near(&merged.inverse_deviations, &whole.inverse_deviations));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::device::memory;
 use super::networks::lean::Lean;
 use super::networks::{
     Combination, Member, Network, Networks, NetworksConfig, WeightsError, floats,
@@ -11,7 +12,7 @@ use crate::features::engineer::INPUT_COUNT;
 
 /// Rows that go through the networks at once: enough to fill a device, little enough to stay in
 /// its caches.
-const BATCH: usize = 4096;
+pub(crate) const BATCH: usize = 4096;
 /// Up to so many rows at least, the folded networks are faster than tensors; see the `predict`
 /// benchmarks. Beyond, tensors use what a device has.
 const MOST_LEAN_ROWS: usize = 32;
@@ -223,7 +224,8 @@ fn path_for(rows: &[f32]) -> Path {
 pub(crate) fn raw_outputs(network: &Network, rows: &[f32], device: &Device) -> Vec<f32> {
     let shape = [rows.len() / INPUT_COUNT, INPUT_COUNT];
     let inputs = Tensor::<2>::from_data(TensorData::new(rows.to_vec(), shape), device);
-    floats(network.forward(inputs).swap_dims(0, 1).flatten(0, 2))
+    let forward = |inputs| floats(network.forward(inputs).swap_dims(0, 1).flatten(0, 2));
+    memory::in_parts(inputs, &forward).concat()
 }
 
 /// The weighted mean of what members say, row by row, on a scale of its own.
@@ -249,7 +251,7 @@ pub fn logit(probability: f64) -> f64 {
 }
 
 /// ln(1 + e^x), as [`super::networks::time_units`] has it.
-fn softplus(raw: f64) -> f64 {
+pub(crate) fn softplus(raw: f64) -> f64 {
     raw.max(0.0) + (-raw.abs()).exp().ln_1p()
 }
 

@@ -1,8 +1,5 @@
 //! The rows of a run: scaled, and what there is to learn of them.
 
-use burn::tensor::Device;
-
-use super::stage::Rows;
 use crate::features::Conversation;
 use crate::features::engineer::INPUT_COUNT;
 use crate::features::scaler::Scaler;
@@ -75,11 +72,12 @@ impl Part {
         converted > 0 && converted < self.truths.len()
     }
 
-    /// All rows on a device, times in the given unit.
-    pub(super) fn rows(&self, unit_seconds: f64, device: &Device) -> Rows {
+    /// What there is to learn of each row: 1 where it converted and 0 where not, and its time in the
+    /// given unit.
+    pub(super) fn targets(&self, unit_seconds: f64) -> (Vec<f32>, Vec<f32>) {
         let converted = self.truths.iter().map(|truth| f32::from(u8::from(truth.converted)));
         let times = self.truths.iter().map(|truth| (truth.time_seconds / unit_seconds) as f32);
-        Rows::new(self.inputs.clone(), converted.collect(), times.collect(), device)
+        (converted.collect(), times.collect())
     }
 }
 
@@ -89,7 +87,7 @@ pub(super) fn has_time(truth: &Truth) -> bool {
 }
 
 /// No time beyond what can be answered is learned from: a single one would be most of the loss.
-fn within_answers(truth: Truth) -> Truth {
+pub(super) fn within_answers(truth: Truth) -> Truth {
     let (_, longest) = TIME_RANGE_SECONDS;
     // An unknown time stays unknown, which `min` would not let it.
     let is_longer = truth.time_seconds > longest;

@@ -153,7 +153,7 @@ pub fn fine_tune(
     device.seed(config.seed);
     let old = rehearsed(champion, old, fresh.len(), config.seed);
     let learning = Learning { champion, old, fresh, held_out, config, device };
-    let mut record = Record { observer, stages: Vec::new(), warnings: Vec::new() };
+    let mut record = Record::new(observer);
     let (mut predictor, class, time, trials) = learning.run(&mut record)?;
     let said = learning.said(&predictor, &split);
     let few = strata.select(&split.validation).rarer() < FEWEST_TO_CALIBRATE;
@@ -293,6 +293,7 @@ impl Learning<'_> {
     fn fit<'b>(&'b self, training: &'b Part, config: &'b TrainConfig) -> Fit<'b> {
         Fit {
             training,
+            streams: None,
             validation: &self.held_out,
             config,
             unit_seconds: self.unit_seconds(),

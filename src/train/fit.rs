@@ -1,19 +1,23 @@
 //! The two stages: classifiers from all rows, then regressors from those that converted.
 
-use burn::module::{Module as _, ParamGroup};
-use burn::tensor::{Device, Tensor};
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::{ClassifierLoss, TrainConfig};
 use super::data::Part;
 use super::evaluation::log_loss;
-use super::loss;
+use super::learner::{self, ChunkSource, Training};
 use super::member::{Architecture, MemberConfig};
+use super::objective::{Objective, first_outputs};
 use super::observer::{Observer, Stage, StageReport};
-use super::stage::{Diverged, Rows, StagePlan};
-use super::{FEWEST_CONVERTED, TrainError};
+use super::resume::{Bookmark, Resumable};
+use super::stage::{StageError, StagePlan};
+use super::{FEWEST_CONVERTED, TrainError, weights};
 use crate::features::engineer::INPUT_COUNT;
+use crate::model::device::memory;
+use crate::model::ensemble::softplus;
 use crate::model::networks::piecewise::Bins;
-use crate::model::networks::{Member, Network, floats, time_units};
+use crate::model::networks::{Member, Network, floats};
 use crate::model::predictor::sigmoid;
 
 /// The networks that one split of the rows gave.
@@ -25,7 +29,10 @@ pub(super) struct Fitted {
 
 /// What the networks of a split are trained with.
 pub(super) struct Fit<'a> {
+    /// All rows to learn from, or, with `streams`, a sample of them, which the encoding is made from.
     pub(super) training: &'a Part,
+    /// Where the rows to learn from are read, if memory does not hold them.
+    pub(super) streams: Option<Streams<'a>>,
     pub(super) validation: &'a Part,
     pub(super) config: &'a TrainConfig,
     /// The unit of times, in seconds.
@@ -35,6 +42,15 @@ pub(super) struct Fit<'a> {
     pub(super) device: &'a Device,
 }
 
+/// More rows than memory holds.
+#[derive(Clone, Copy)]
+pub(super) struct Streams<'a> {
+    /// All rows to learn from.
+    pub(super) all: &'a dyn ChunkSource,
+    /// Those that converted after a known time.
+    pub(super) converted: &'a dyn ChunkSource,
+}
+
 /// One network's training.
 struct Lesson<'a> {
     stage: Stage,
@@ -42,8 +58,17 @@ struct Lesson<'a> {
     config: &'a MemberConfig,
     /// Which of its stage.
     index: usize,
-    /// Whether the start is a result too.
-    keeps_start: bool,
+    /// Whether it goes on from a start that is a result too, with its gates as they are.
+    goes_on: bool,
+}
+
+/// The held-out rows of a stage.
+struct HeldOutPart {
+    /// Scaled inputs, so many rows each that a device evaluates at once: `[rows, INPUT_COUNT]`
+    inputs: Vec<Tensor<2>>,
+    converted: Vec<f32>,
+    /// In the stage's unit of time.
+    times: Vec<f32>,
 }
 
 /// What is told of a run besides its networks.
@@ -51,9 +76,16 @@ pub(super) struct Record<'a> {
     pub(super) observer: &'a mut dyn Observer,
     pub(super) stages: Vec<StageReport>,
     pub(super) warnings: Vec<String>,
+    /// Where the states of the trainings are kept, if they are.
+    pub(super) states: Option<&'a mut Resumable>,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// Of a run whose states are not kept.
+    pub(super) fn new(observer: &'a mut dyn Observer) -> Record<'a> {
+        Record { observer, stages: Vec::new(), warnings: Vec::new(), states: None }
+    }
+
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         let warning = warning.into();
         if !self.warnings.contains(&warning) {
@@ -98,9 +130,12 @@ impl Fit<'_> {
         record: &mut Record<'_>,
     ) -> Result<Vec<(Member, Network)>, TrainError> {
         let unit_seconds = self.config.reward_loss.time_unit_seconds;
-        let training = self.training.rows(unit_seconds, &self.device.clone().autodiff());
-        let validation = self.validation.rows(unit_seconds, self.device);
-        self.stage(Stage::Classifier, &training, &validation, record)
+        let validation = HeldOutPart::new(self.validation, unit_seconds, self.device);
+        let training = match self.streams {
+            Some(streams) => Training::Stream(streams.all),
+            None => Training::Whole(self.training),
+        };
+        self.stage(Stage::Classifier, training, &validation, record)
     }
 
     /// Trains the regressors on the rows that converted; none if all were interrupted.
@@ -108,26 +143,37 @@ impl Fit<'_> {
         &self,
         record: &mut Record<'_>,
     ) -> Result<Vec<(Member, Network)>, TrainError> {
-        let (training, validation) = (self.training.converted(), self.validation.converted());
-        let training = training.rows(self.unit_seconds, &self.device.clone().autodiff());
-        let validation = validation.rows(self.unit_seconds, self.device);
-        let trained = self.stage(Stage::Regressor, &training, &validation, record)?;
+        let converted = self.training.converted();
+        let training = match self.streams {
+            Some(streams) => Training::Stream(streams.converted),
+            None => Training::Whole(&converted),
+        };
+        let validation =
+            HeldOutPart::new(&self.validation.converted(), self.unit_seconds, self.device);
+        let trained = self.stage(Stage::Regressor, training, &validation, record)?;
         Ok(best_alone_or_together(trained, &validation))
     }
 
     fn stage(
         &self,
         stage: Stage,
-        training: &Rows,
-        validation: &Rows,
+        training: Training<'_>,
+        validation: &HeldOutPart,
         record: &mut Record<'_>,
     ) -> Result<Vec<(Member, Network)>, TrainError> {
         let mut trained = Vec::new();
         for (index, (name, config)) in names(self.config.members(stage)).into_iter().enumerate() {
             let bins = self.bins(stage, config);
             let network = config.network(self.outputs(stage), bins.len());
-            let start = network.init(&bins, &self.device.clone().autodiff());
-            let lesson = Lesson { stage, name: &name, config, index, keeps_start: false };
+            // Each network's weights follow from its own seed, whatever was trained before it, and
+            // wherever it is trained: each device would draw other numbers.
+            let cpu = Device::flex();
+            cpu.seed(seed_of(self.config.seed, self.fold, stage, index));
+            let start = network.init(&bins, &cpu);
+            // Burn draws a parameter's numbers when it is first looked at, wherever it is by then.
+            weights::count(&start);
+            let start = start.to_device(self.device);
+            let lesson = Lesson { stage, name: &name, config, index, goes_on: false };
             if let Some(best) = self.lesson(lesson, start, training, validation, record)? {
                 let (best, network) = best.pruned(network);
                 trained.push((Member { name, weight: 1.0, network }, best));
@@ -151,20 +197,19 @@ impl Fit<'_> {
             Stage::Classifier => part.clone(),
             Stage::Regressor => part.converted(),
         };
+        let (training, validation) = (part(self.training), part(self.validation));
         let unit_seconds = match stage {
             Stage::Classifier => self.config.reward_loss.time_unit_seconds,
             Stage::Regressor => self.unit_seconds,
         };
-        let training = part(self.training).rows(unit_seconds, &self.device.clone().autodiff());
-        let validation = part(self.validation).rows(unit_seconds, self.device);
+        let validation = HeldOutPart::new(&validation, unit_seconds, self.device);
         let mut trained = Vec::new();
         for (index, (member, network)) in networks.iter().enumerate() {
             let config = settings(Architecture::of(&member.network));
-            let start = network.clone().train();
-            let start = start.set_require_grad_group(ParamGroup::from_predicate("gates"), false);
-            let lesson =
-                Lesson { stage, name: &member.name, config: &config, index, keeps_start: true };
-            let best = self.lesson(lesson, start, &training, &validation, record)?;
+            let name = &member.name;
+            let lesson = Lesson { stage, name, config: &config, index, goes_on: true };
+            let (start, training) = (network.clone(), Training::Whole(&training));
+            let best = self.lesson(lesson, start, training, &validation, record)?;
             trained.push((member.clone(), best.unwrap_or_else(|| network.clone())));
         }
         Ok(trained)
@@ -173,10 +218,10 @@ impl Fit<'_> {
     /// Trains one network from a start; none if it was interrupted before there was a result.
     fn lesson(
         &self,
-        Lesson { stage, name, config, index, keeps_start }: Lesson<'_>,
+        Lesson { stage, name, config, index, goes_on }: Lesson<'_>,
         start: Network,
-        training: &Rows,
-        validation: &Rows,
+        training: Training<'_>,
+        validation: &HeldOutPart,
         record: &mut Record<'_>,
     ) -> Result<Option<Network>, TrainError> {
         let plan = StagePlan {
@@ -184,26 +229,29 @@ impl Fit<'_> {
             name,
             config,
             training,
-            loss: &|network, rows| match stage {
-                Stage::Classifier => self.classifier_loss(config, network, rows),
-                Stage::Regressor => self.regressor_loss(network, rows),
-            },
             metric: &|network| match stage {
-                Stage::Classifier => mean_log_loss(network, validation),
-                Stage::Regressor => mean_error(network, validation) * self.unit_seconds,
+                Stage::Classifier => validation.mean_log_loss(network),
+                Stage::Regressor => validation.mean_error(network) * self.unit_seconds,
             },
             // Another order of rows for each network.
             seed: seed_of(self.config.seed, self.fold, stage, index),
-            keeps_start,
+            keeps_start: goes_on,
         };
-        let (best, report) =
-            plan.run(start, record.observer).map_err(|Diverged| TrainError::Diverged(stage))?;
+        let objective = self.objective(stage, config);
+        let learner = learner::learner(start, objective, config, goes_on, self.device);
+        let place = format!("{}-{stage}-{index}", self.fold);
+        let mut bookmark = Bookmark::new(record.states.as_deref_mut(), &place);
+        let result = plan.run(learner, &mut bookmark, record.observer);
+        let (best, report) = result.map_err(|error| match error {
+            StageError::Diverged => TrainError::Diverged(stage),
+            StageError::Stream(error) => TrainError::Stream(error),
+        })?;
         record.stages.push(report);
         Ok(best)
     }
 
     /// The borders of the encoding, from the rows that the stage trains on.
-    fn bins(&self, stage: Stage, config: &MemberConfig) -> Bins {
+    pub(super) fn bins(&self, stage: Stage, config: &MemberConfig) -> Bins {
         let mut bins = Bins::default();
         if matches!(config.architecture, Architecture::Mlp | Architecture::Residual) {
             return bins;
@@ -233,72 +281,76 @@ impl Fit<'_> {
         }
     }
 
-    fn classifier_loss(&self, config: &MemberConfig, network: &Network, rows: Rows) -> Tensor<1> {
-        let outputs = network.forward(rows.inputs);
-        let [packed, _, _] = outputs.dims();
-        let logits = first_outputs(outputs.clone());
-        let converted = repeated(rows.converted, packed);
-        let smoothing = config.label_smoothing;
-        let labels = converted.clone() * (1.0 - smoothing) + smoothing / 2.0;
-        let loss = match self.config.loss {
-            ClassifierLoss::Bce => loss::binary_cross_entropy(logits, labels),
-            ClassifierLoss::Reward => loss::reward_optimized(
-                &self.config.reward_loss,
-                logits,
-                time_units(outputs.narrow(2, 1, 1).flatten(0, 2)),
-                converted,
-                repeated(rows.times, packed),
-            ),
+    /// What a network of a stage minimises.
+    pub(super) fn objective(&self, stage: Stage, config: &MemberConfig) -> Objective {
+        match stage {
+            Stage::Classifier => Objective::Classifier {
+                loss: self.config.loss,
+                reward: self.config.reward_loss.clone(),
+                label_smoothing: config.label_smoothing,
+            },
+            Stage::Regressor => Objective::Regressor {
+                loss: self.config.time_loss,
+                unit_seconds: self.unit_seconds,
+            },
+        }
+    }
+}
+
+/// Rows that are evaluated at once: many, for launches are what a GPU takes time for, but no more
+/// than what their encodings leave room for.
+const EVALUATED_AT_ONCE: usize = 1 << 15;
+
+impl HeldOutPart {
+    fn new(part: &Part, unit_seconds: f64, device: &Device) -> HeldOutPart {
+        let (converted, times) = part.targets(unit_seconds);
+        let inputs = part.inputs.chunks(EVALUATED_AT_ONCE * INPUT_COUNT).map(|rows| {
+            let shape = [rows.len() / INPUT_COUNT, INPUT_COUNT];
+            Tensor::from_data(TensorData::new(rows.to_vec(), shape), device)
+        });
+        HeldOutPart { inputs: inputs.collect(), converted, times }
+    }
+
+    /// For each row the mean over the packed networks of what their first outputs mean.
+    fn said(&self, network: &Network, meaning: impl Fn(f32) -> f64) -> Vec<f64> {
+        let mut said = Vec::with_capacity(self.converted.len());
+        let forward = |inputs| {
+            let outputs = network.forward(inputs);
+            let [packed, batch, _] = outputs.dims();
+            (packed, batch, floats(first_outputs(outputs)))
         };
-        // As if each packed network were alone: their gradients do not depend on their number.
-        loss * packed as f64
+        let parts = self.inputs.iter().flat_map(|it| memory::in_parts(it.clone(), &forward));
+        for (packed, batch, raw) in parts {
+            said.extend((0..batch).map(|row| {
+                let of_row = raw.iter().skip(row).step_by(batch).map(|raw| meaning(*raw));
+                of_row.sum::<f64>() / packed as f64
+            }));
+        }
+        said
     }
 
-    fn regressor_loss(&self, network: &Network, rows: Rows) -> Tensor<1> {
-        let outputs = network.forward(rows.inputs);
-        let [packed, _, _] = outputs.dims();
-        let times = time_units(first_outputs(outputs));
-        let loss = loss::time_loss(
-            self.config.time_loss,
-            times,
-            repeated(rows.times, packed),
-            self.unit_seconds,
-        );
-        loss * packed as f64
+    /// The mean log loss of the packed networks' mean probability.
+    fn mean_log_loss(&self, network: &Network) -> f64 {
+        let probabilities = self.said(network, |raw| sigmoid(f64::from(raw)));
+        let losses = probabilities.iter().zip(&self.converted);
+        let losses = losses.map(|(p, truth)| log_loss(*p, *truth > 0.5));
+        losses.sum::<f64>() / self.converted.len() as f64
     }
-}
 
-/// The first output of each packed network, one network after the other.
-///
-/// # Shapes
-///
-/// - `outputs`: `[packed, batch, outputs]`
-/// - output: `[packed * batch]`
-fn first_outputs(outputs: Tensor<3>) -> Tensor<1> {
-    outputs.narrow(2, 0, 1).flatten(0, 2)
-}
+    /// The mean times of the packed networks, in units.
+    fn times(&self, network: &Network) -> Vec<f64> {
+        self.said(network, |raw| softplus(f64::from(raw)))
+    }
 
-/// The same values for each packed network: `[packed * batch]`.
-fn repeated(values: Tensor<1>, packed: usize) -> Tensor<1> {
-    if packed == 1 { values } else { values.repeat_dim(0, packed) }
-}
+    /// The sum of the absolute errors of times, in units.
+    fn error_of(&self, times: &[f64]) -> f64 {
+        times.iter().zip(&self.times).map(|(time, truth)| (time - f64::from(*truth)).abs()).sum()
+    }
 
-/// The mean log loss of the packed networks' mean probability.
-fn mean_log_loss(network: &Network, validation: &Rows) -> f64 {
-    let outputs = network.forward(validation.inputs.clone());
-    let truths = floats(validation.converted.clone());
-    let probabilities = packed_means(outputs, |raw| sigmoid(f64::from(raw)));
-    let losses = probabilities.zip(&truths).map(|(p, truth)| log_loss(p, *truth > 0.5));
-    losses.sum::<f64>() / truths.len() as f64
-}
-
-/// The mean absolute error of the packed networks' mean time, in units.
-fn mean_error(network: &Network, validation: &Rows) -> f64 {
-    let outputs = network.forward(validation.inputs.clone());
-    let truths = floats(validation.times.clone());
-    let times = packed_means(time_units(outputs), f64::from);
-    let errors = times.zip(&truths).map(|(time, truth)| (time - f64::from(*truth)).abs());
-    errors.sum::<f64>() / truths.len() as f64
+    /// The mean absolute error of the packed networks' mean time, in units.
+    fn mean_error(&self, network: &Network) -> f64 {
+        self.error_of(&self.times(network)) / self.times.len() as f64
+    }
 }
 
 /// The regressor with the smallest error on held-out rows, or all of them, if together they have a
@@ -306,44 +358,24 @@ fn mean_error(network: &Network, validation: &Rows) -> f64 {
 /// held back: one of the two kinds is wrong on each table, and would only spoil the mean.
 fn best_alone_or_together(
     mut trained: Vec<(Member, Network)>,
-    validation: &Rows,
+    validation: &HeldOutPart,
 ) -> Vec<(Member, Network)> {
     if trained.len() < 2 {
         return trained;
     }
-    let truths = floats(validation.times.clone());
-    let error = |times: &[f64]| {
-        let errors =
-            times.iter().zip(&truths).map(|(time, truth)| (time - f64::from(*truth)).abs());
-        errors.sum::<f64>()
-    };
-    let said: Vec<Vec<f64>> = trained
-        .iter()
-        .map(|(_, network)| {
-            let outputs = network.forward(validation.inputs.clone());
-            packed_means(time_units(outputs), f64::from).collect()
-        })
-        .collect();
+    let said: Vec<Vec<f64>> =
+        trained.iter().map(|(_, network)| validation.times(network)).collect();
     let together = |row: usize| said.iter().map(|of| of[row]).sum::<f64>() / said.len() as f64;
-    let together: Vec<f64> = (0..truths.len()).map(together).collect();
-    let alone = said.iter().map(|times| error(times)).enumerate();
+    let together: Vec<f64> = (0..validation.times.len()).map(together).collect();
+    let alone = said.iter().map(|times| validation.error_of(times)).enumerate();
     let best = alone.min_by(|one, other| one.1.total_cmp(&other.1));
-    if let Some((best, _)) = best.filter(|(_, of_best)| *of_best <= error(&together)) {
+    if let Some((best, _)) = best.filter(|(_, of_best)| *of_best <= validation.error_of(&together))
+    {
         let mut alone = trained.swap_remove(best);
         alone.0.weight = 1.0;
         return vec![alone];
     }
     trained
-}
-
-/// For each row the mean over the packed networks of what their first outputs mean.
-fn packed_means(outputs: Tensor<3>, meaning: impl Fn(f32) -> f64) -> impl Iterator<Item = f64> {
-    let [packed, batch, _] = outputs.dims();
-    let raw = floats(first_outputs(outputs));
-    (0..batch).map(move |row| {
-        let said = raw.iter().skip(row).step_by(batch).map(|raw| meaning(*raw));
-        said.sum::<f64>() / packed as f64
-    })
 }
 
 /// Each network that a stage trains: the architecture's name, with a number if there are several.

@@ -6,7 +6,7 @@ use super::config::{RewardLossConfig, TimeLoss};
 
 /// An error of this many seconds is where Huber's loss turns from square to line: a third of the
 /// reward's window, beyond which a time is mostly lost.
-const HUBER_SECONDS: f64 = 5.0;
+pub(super) const HUBER_SECONDS: f64 = 5.0;
 
 /// The mean binary cross-entropy, stable for any logit: `mean(softplus(z) - y z)`.
 ///

@@ -6,6 +6,7 @@
 //! network saw, and the [`Predictor`] that results is what is evaluated and saved: what is reported
 //! is what is served.
 
+mod autodiff;
 pub mod capacity;
 pub mod config;
 mod coverage;
@@ -14,13 +15,22 @@ mod data;
 pub mod evaluation;
 pub mod fine_tune;
 mod fit;
+mod frugal;
 mod latch;
+mod learner;
 pub mod loss;
 pub mod member;
 mod models;
+mod native;
+mod objective;
 pub mod observer;
-mod split;
+mod resume;
+pub(crate) mod split;
 mod stage;
+mod stream;
+pub mod throughput;
+mod weights;
+mod work;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -33,10 +43,14 @@ pub use cross::{CrossValidation, Spread, SpreadScores, cross_validate};
 use data::Part;
 use evaluation::{Evaluation, HeldOut};
 pub use fine_tune::{FineTuneConfig, FineTuned, Labelled, fine_tune};
-use fit::Record;
+use fit::{Record, Streams};
+pub use learner::StreamError;
 use models::{HeldOutRow, Models};
 use observer::{Observer, Stage, StageReport};
-use split::Strata;
+pub use resume::Resumable;
+use split::{Split, Strata};
+pub use stream::{StreamTrained, Streamed, survey_options, train_streamed};
+pub use work::work;
 
 use crate::features::Conversation;
 use crate::features::scaler::Scaler;
@@ -141,6 +155,15 @@ pub enum TrainError {
         /// The rows that there are.
         rows: usize,
     },
+    /// Folds need all rows at hand.
+    #[error(
+        "{0} folds need all rows in memory, which they do not fit into; allow more memory, or ask \
+         for one held-out part"
+    )]
+    FoldsInMemory(usize),
+    /// Rows that memory does not hold could not be read.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// A cross-validation was interrupted before two folds were done.
     #[error("interrupted before two folds were done, so there is nothing to report")]
     Interrupted,
@@ -165,17 +188,32 @@ pub fn train(
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
+    train_resumably(conversations, truths, config, device, observer, None)
+}
+
+/// As [`train`], with the states of the trainings kept in `states`, and those that are there gone on
+/// from: the result is that of a run that was never interrupted.
+///
+/// A table that is so small that candidates are compared leaves no states: it takes seconds.
+///
+/// # Errors
+///
+/// Those of [`train`]. That a state cannot be written or used is a warning, and no error.
+pub fn train_resumably(
+    conversations: &[Conversation],
+    truths: &[Truth],
+    config: &TrainConfig,
+    device: &Device,
+    observer: &mut dyn Observer,
+    states: Option<&mut Resumable>,
+) -> Result<Trained, TrainError> {
     config.check()?;
-    let spec: RewardSpec = config.reward_spec.parse()?;
     if truths.len() < FEWEST_ROWS {
         return Err(TrainError::TooFewRows(truths.len()));
     }
     if i32::try_from(truths.len()).is_err() {
         return Err(TrainError::TooManyRows(truths.len()));
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    device.seed(config.seed);
-
     let converted = truths.iter().map(|truth| truth.converted).collect();
     let strata = Strata::new(conversations, converted);
     // Whoever names a number of folds wants the networks of the configuration.
@@ -191,35 +229,72 @@ pub fn train(
         _ => (0..truths.len()).collect(),
     };
     let scaler = Scaler::fit(&seen.iter().map(|row| &conversations[*row]).collect::<Vec<_>>());
-    let table = Part::new(&scaler, conversations, truths);
-    let unit_seconds = median(table.converted_times());
+    let baseline_rows = seen.len();
+    let streams = None;
+    Parted { conversations, truths, strata, splits, scaler, is_small, baseline_rows, streams }
+        .train(config, device, observer, states)
+}
 
-    let mut record = Record { observer, stages: Vec::new(), warnings: Vec::new() };
-    let models = if is_small {
-        let (table, strata) = (&table, &strata);
-        Capacity { table, strata, config, unit_seconds, device }.models(&mut record)
-    } else {
-        record.observer.baseline_started(seen.len());
-        Models::as_configured(&table, &splits, config, unit_seconds, device, &mut record)?
-    };
-    let Models { ensemble, baseline, held_out, choice } = models;
+/// Rows in memory, parted into those to learn from and those that are held out.
+struct Parted<'a> {
+    conversations: &'a [Conversation],
+    truths: &'a [Truth],
+    strata: Strata,
+    splits: Vec<Split>,
+    scaler: Scaler,
+    /// Whether it is to be found out first how large a model they bear.
+    is_small: bool,
+    /// Rows that the baseline is fitted to.
+    baseline_rows: usize,
+    /// What the networks learn from, if it is more than these rows.
+    streams: Option<Streams<'a>>,
+}
 
-    let mut predictor = Predictor {
-        scaler,
-        ensemble,
-        baseline,
-        calibration: Calibration::default(),
-        decision: Decision::fit(config.decision, &[], 0.0),
-        spec,
-        class_weights: ClassWeights::START,
-    };
-    let calibrating = Calibrating::Anew;
-    let (evaluation, held_out) =
-        finish(&mut predictor, &held_out, truths, &strata, config, calibrating)
-            .ok_or(TrainError::TooFewRows(truths.len()))?;
-    let coverage = coverage::of_held_out(&predictor, &held_out, conversations, truths);
-    let Record { stages, warnings, .. } = record;
-    Ok(Trained { predictor, stages, choice, evaluation, coverage, held_out, warnings })
+impl Parted<'_> {
+    /// Trains all models, finishes the miner that they make, and measures it.
+    fn train(
+        self,
+        config: &TrainConfig,
+        device: &Device,
+        observer: &mut dyn Observer,
+        states: Option<&mut Resumable>,
+    ) -> Result<Trained, TrainError> {
+        let spec: RewardSpec = config.reward_spec.parse()?;
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        device.seed(config.seed);
+        let Parted { conversations, truths, strata, splits, scaler, streams, .. } = self;
+        let table = Part::new(&scaler, conversations, truths);
+        let unit_seconds = median(table.converted_times());
+
+        let mut record = Record { states, ..Record::new(observer) };
+        let models = if self.is_small {
+            let (table, strata) = (&table, &strata);
+            Capacity { table, strata, config, unit_seconds, device }.models(&mut record)
+        } else {
+            record.observer.baseline_started(self.baseline_rows);
+            let record = &mut record;
+            Models::as_configured(&table, &splits, streams, config, unit_seconds, device, record)?
+        };
+        let Models { ensemble, baseline, held_out, choice } = models;
+
+        let mut predictor = Predictor {
+            scaler,
+            ensemble,
+            baseline,
+            calibration: Calibration::default(),
+            decision: Decision::fit(config.decision, &[], 0.0),
+            spec,
+            class_weights: ClassWeights::START,
+        };
+        let calibrating = Calibrating::Anew;
+        let (evaluation, held_out) =
+            finish(&mut predictor, &held_out, truths, &strata, config, calibrating)
+                .ok_or(TrainError::TooFewRows(truths.len()))?;
+        let coverage = coverage::of_held_out(&predictor, &held_out, conversations, truths);
+        let Record { stages, mut warnings, states, .. } = record;
+        warnings.extend(states.map(Resumable::take_warnings).unwrap_or_default());
+        Ok(Trained { predictor, stages, choice, evaluation, coverage, held_out, warnings })
+    }
 }
 
 /// The median, as the f32 that a checkpoint keeps; 1 for no times. Unlike the mean it does not mind

@@ -10,11 +10,11 @@ use crate::features::Conversation;
 
 /// Row numbers of the two parts, each ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Split {
+pub(crate) struct Split {
     /// Rows that networks learn from.
-    pub(super) training: Vec<usize>,
+    pub(crate) training: Vec<usize>,
     /// Rows that no network learns from.
-    pub(super) validation: Vec<usize>,
+    pub(crate) validation: Vec<usize>,
 }
 
 /// From so many rows on, one held-out part says enough.
@@ -28,7 +28,7 @@ const KIND: usize = 10;
 /// The rows as they may be parted: whose conversations are the same stay together. Copies on both
 /// sides of a split would let a model look up what it should predict.
 #[derive(Debug, Clone)]
-pub(super) struct Strata {
+pub(crate) struct Strata {
     converted: Vec<bool>,
     /// The number of the first row of the same group, for each row.
     first: Vec<usize>,
@@ -39,7 +39,7 @@ pub(super) struct Strata {
 impl Strata {
     /// Finds identical conversations. So many that they are a kind of their own, more than a tenth
     /// of the rows, are not kept together: new ones of the kind will come too.
-    pub(super) fn new(conversations: &[Conversation], converted: Vec<bool>) -> Strata {
+    pub(crate) fn new(conversations: &[Conversation], converted: Vec<bool>) -> Strata {
         assert_eq!(conversations.len(), converted.len(), "one class a row. This is a bug.");
         let mut group_of = HashMap::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -70,7 +70,7 @@ impl Strata {
     }
 
     /// These rows of them, numbered anew.
-    pub(super) fn select(&self, rows: &[usize]) -> Strata {
+    pub(crate) fn select(&self, rows: &[usize]) -> Strata {
         let mut place_of = HashMap::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (place, row) in rows.iter().enumerate() {
@@ -88,17 +88,17 @@ impl Strata {
     }
 
     /// Whether the row is the first of its group.
-    pub(super) fn is_first(&self, row: usize) -> bool {
+    pub(crate) fn is_first(&self, row: usize) -> bool {
         self.first[row] == row
     }
 
     /// For each row, the number of the first row of its group.
-    pub(super) fn first(&self) -> &[usize] {
+    pub(crate) fn first(&self) -> &[usize] {
         &self.first
     }
 
     /// How many groups there are with a row of the class that fewer have.
-    pub(super) fn rarer(&self) -> usize {
+    pub(crate) fn rarer(&self) -> usize {
         let having = |class: bool| {
             let has = |rows: &&Vec<usize>| rows.iter().any(|row| self.converted[*row] == class);
             self.groups.iter().filter(has).count()
@@ -107,13 +107,13 @@ impl Strata {
     }
 
     /// Whether one held-out part of this share says enough about the rows.
-    pub(super) fn bear_one_part(&self, valid_fraction: f64) -> bool {
+    pub(crate) fn bear_one_part(&self, valid_fraction: f64) -> bool {
         self.converted.len() >= ROWS_FOR_ONE_PART
             && self.rarer() as f64 * valid_fraction >= RARER_FOR_ONE_PART
     }
 
     /// Every row is held out in one of the folds, each of which has its share of each class.
-    pub(super) fn folds(&self, count: usize, seed: u64) -> Vec<Split> {
+    pub(crate) fn folds(&self, count: usize, seed: u64) -> Vec<Split> {
         let count = count.min(self.groups.len());
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut sizes = vec![(0, 0); count];
@@ -143,7 +143,7 @@ impl Strata {
 
     /// Holds out a share of each class, at random by the seed, but at least one group of a class of
     /// two and never all of one.
-    pub(super) fn hold_out(&self, valid_fraction: f64, seed: u64) -> Split {
+    pub(crate) fn hold_out(&self, valid_fraction: f64, seed: u64) -> Split {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut split = Split { training: Vec::new(), validation: Vec::new() };
         for class in [false, true] {
@@ -179,7 +179,7 @@ impl Strata {
 #[cfg(test)]
 impl Strata {
     /// Rows that are all different, the first ones converted.
-    pub(super) fn distinct(rows: usize, converted: usize) -> Strata {
+    pub(crate) fn distinct(rows: usize, converted: usize) -> Strata {
         let conversations: Vec<Conversation> = (0..rows).map(conversation).collect();
         Strata::new(&conversations, (0..rows).map(|row| row < converted).collect())
     }

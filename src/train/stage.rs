@@ -1,17 +1,18 @@
-//! One network's training: batches, steps, validation, and the best weights kept.
+//! One network's training: passes, steps, validation, and the best weights kept.
 
-use burn::grad_clipping::{GradientClipping, GradientClippingConfig};
-use burn::module::{Module, ParamGroup};
-use burn::optim::{AdamW, AdamWConfig, AdamWState, GradientsParams, ModuleOptimizer, Optimizer};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::SeedableRng;
+use std::ops::ControlFlow;
+
 use rand::seq::SliceRandom;
+use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::data::Part;
+use super::learner::{Learner, StreamError, Training};
 use super::member::MemberConfig;
 use super::observer::{Ended, Epoch, Observer, Stage, StageReport};
-use crate::features::engineer::INPUT_COUNT;
-use crate::model::networks::{Network, floats};
+use super::resume::{Bookmark, Progress};
+use super::weights;
+use crate::model::networks::Network;
 
 /// Where the learning rate ends, as a share of where it starts.
 const FINAL_RATE: f64 = 0.01;
@@ -21,58 +22,12 @@ const RISE: f64 = 0.03;
 /// pass, but no smaller ones than this.
 const SMALL_TABLE: (usize, usize) = (16, 32);
 
-/// Scaled rows on a device, with what there is to learn of them.
-#[derive(Debug, Clone)]
-pub(super) struct Rows {
-    /// `[rows, INPUT_COUNT]`
-    pub(super) inputs: Tensor<2>,
-    /// `[rows]`, 0 or 1
-    pub(super) converted: Tensor<1>,
-    /// `[rows]`, in the stage's unit of time
-    pub(super) times: Tensor<1>,
-}
-
-impl Rows {
-    /// Brings rows to a device.
-    pub(super) fn new(
-        inputs: Vec<f32>,
-        converted: Vec<f32>,
-        times: Vec<f32>,
-        device: &Device,
-    ) -> Rows {
-        let shape = [converted.len(), INPUT_COUNT];
-        Rows {
-            inputs: Tensor::from_data(TensorData::new(inputs, shape), device),
-            converted: Tensor::from_floats(converted.as_slice(), device),
-            times: Tensor::from_floats(times.as_slice(), device),
-        }
-    }
-
-    /// How many rows there are.
-    pub(super) fn len(&self) -> usize {
-        self.inputs.dims()[0]
-    }
-
-    /// The rows with these numbers, in this order.
-    fn select(&self, rows: &[i32]) -> Rows {
-        let rows = Tensor::<1, Int>::from_ints(rows, &self.inputs.device());
-        Rows {
-            inputs: self.inputs.clone().select(0, rows.clone()),
-            converted: self.converted.clone().select(0, rows.clone()),
-            times: self.times.clone().select(0, rows),
-        }
-    }
-}
-
-/// What makes a training: its data, what it minimises, and what decides which weights are kept.
+/// What makes a training: its data, and what decides which weights are kept.
 pub(super) struct StagePlan<'a> {
     pub(super) stage: Stage,
     pub(super) name: &'a str,
     pub(super) config: &'a MemberConfig,
-    /// On the device with gradients.
-    pub(super) training: &'a Rows,
-    /// The loss of a batch, `[1]`.
-    pub(super) loss: &'a dyn Fn(&Network, Rows) -> Tensor<1>,
+    pub(super) training: Training<'a>,
     /// [`Stage::metric`] of a network on the held-out rows.
     pub(super) metric: &'a dyn Fn(&Network) -> f64,
     pub(super) seed: u64,
@@ -80,41 +35,56 @@ pub(super) struct StagePlan<'a> {
     pub(super) keeps_start: bool,
 }
 
-/// The loss or metric was never a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Diverged;
+/// Why a training gave nothing.
+#[derive(Debug)]
+pub(super) enum StageError {
+    /// The loss or metric was never a number.
+    Diverged,
+    /// The rows could not be read.
+    Stream(StreamError),
+}
 
 impl StagePlan<'_> {
     /// Trains a network and returns it as it was after its best epoch, without gradients; none if
-    /// it was interrupted before an epoch ended.
+    /// it was interrupted before an epoch ended. Goes on from where `bookmark` is, and moves it
+    /// along.
     pub(super) fn run(
         &self,
-        network: Network,
+        learner: Box<dyn Learner>,
+        bookmark: &mut Bookmark<'_>,
         observer: &mut dyn Observer,
-    ) -> Result<(Option<Network>, StageReport), Diverged> {
-        let mut run = Run::new(self, network);
-        observer.stage_started(self.stage, self.name, run.pace.epochs, self.training.len());
+    ) -> Result<(Option<Network>, StageReport), StageError> {
+        let mut run = Run::new(self, learner);
+        observer.stage_started(self.stage, self.name, run.pace.epochs, run.rows);
+        let mut ended = run.go_on(bookmark);
+        // What was done before is told again, so that a report of the whole may be made.
+        run.epochs.iter().for_each(|epoch| observer.epoch_ended(self.stage, epoch));
         let ended = loop {
-            if run.epochs.len() == run.pace.epochs {
-                break Ended::Completed;
+            if let Some(ended) = ended {
+                break ended;
             }
-            if run.epochs_without_progress() >= run.pace.patience {
-                break Ended::NoProgress;
-            }
-            match run.epoch(self, observer) {
-                Some(epoch) => observer.epoch_ended(self.stage, &epoch),
-                None => break Ended::Interrupted,
-            }
+            ended = if run.epochs.len() == run.pace.epochs {
+                Some(Ended::Completed)
+            } else if run.epochs_without_progress() >= run.pace.patience {
+                Some(Ended::NoProgress)
+            } else if let Some(epoch) = run.epoch(self, observer).map_err(StageError::Stream)? {
+                observer.epoch_ended(self.stage, &epoch);
+                bookmark.keep(|| run.progress(None));
+                None
+            } else {
+                Some(Ended::Interrupted)
+            };
         };
+        bookmark.keep(|| run.progress(Some(ended)));
         let best = run.best.take();
         if best.is_none() && ended != Ended::Interrupted {
-            return Err(Diverged);
+            return Err(StageError::Diverged);
         }
         let (best_epoch, network) = best.map(|(number, _, network)| (number, network)).unzip();
         let report = StageReport {
             stage: self.stage,
             member: self.name.to_owned(),
-            rows: self.training.len(),
+            rows: run.rows,
             epochs: run.epochs,
             best_epoch,
             ended,
@@ -125,8 +95,10 @@ impl StagePlan<'_> {
 }
 
 /// How a table is passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Pace {
+    /// Rows a step, nearly.
+    batch_size: usize,
     /// Batches of a pass.
     batches: usize,
     /// Passes at most.
@@ -138,90 +110,131 @@ struct Pace {
 impl Pace {
     /// A small table gets smaller batches and more passes, so that there are steps enough to learn
     /// from; the patience grows with the passes.
-    fn new(config: &MemberConfig, rows: usize) -> Pace {
+    fn new(config: &MemberConfig, chunk_rows: &[usize]) -> Pace {
         let (parts, smallest) = SMALL_TABLE;
+        let rows: usize = chunk_rows.iter().sum();
         let batch_size = config.batch_size.min((rows / parts).max(smallest));
-        let batches = batches(rows, batch_size);
+        let batches = chunk_rows.iter().map(|rows| batches(*rows, batch_size)).sum();
         let epochs = config.epochs.max(config.least_steps.div_ceil(batches));
         let patience = (config.patience * epochs).div_ceil(config.epochs);
-        Pace { batches, epochs, patience }
+        Pace { batch_size, batches, epochs, patience }
     }
 }
 
 /// A training under way.
 struct Run {
-    /// `None` only while a step is computed.
-    network: Option<Network>,
-    optimizer: ModuleOptimizer,
+    learner: Box<dyn Learner>,
+    /// Rows of a pass.
+    rows: usize,
     pace: Pace,
     steps: usize,
-    random: ChaCha8Rng,
-    order: Vec<i32>,
     epochs: Vec<Epoch>,
     /// Number, metric and weights of the best epoch so far; 0 is the start.
     best: Option<(usize, f64, Network)>,
 }
 
 impl Run {
-    fn new(plan: &StagePlan<'_>, network: Network) -> Run {
-        let rows = plan.training.len();
-        let start = plan.keeps_start.then(|| network.valid());
+    fn new(plan: &StagePlan<'_>, mut learner: Box<dyn Learner>) -> Run {
+        let chunk_rows = plan.training.chunk_rows();
+        let start = plan.keeps_start.then(|| learner.network());
+        if let Training::Whole(part) = plan.training {
+            learner.load(part);
+        }
         Run {
             best: start.map(|start| (0, (plan.metric)(&start), start)),
-            network: Some(network),
-            optimizer: optimizer(plan.config),
-            pace: Pace::new(plan.config, rows),
+            learner,
+            rows: chunk_rows.iter().sum(),
+            pace: Pace::new(plan.config, &chunk_rows),
             steps: 0,
-            random: ChaCha8Rng::seed_from_u64(plan.seed),
-            order: (0..i32::try_from(rows).unwrap_or(i32::MAX)).collect(),
             epochs: Vec::new(),
         }
     }
 
-    fn network(&self) -> &Network {
-        self.network.as_ref().expect("there is a network between steps. This is a bug.")
+    /// Goes on from where an earlier process was. Says how the training ended, if it had.
+    fn go_on(&mut self, bookmark: &mut Bookmark<'_>) -> Option<Ended> {
+        let Progress { epochs, steps, best, ended, learner } = bookmark.open()?;
+        if let Err(error) = self.learner.restore(&learner) {
+            bookmark.refuse(&error);
+            return None;
+        }
+        self.best = best.map(|(number, metric, network)| {
+            (number, metric, weights::fill(self.learner.network(), &network))
+        });
+        (self.epochs, self.steps) = (epochs, steps);
+        ended
+    }
+
+    fn progress(&self, ended: Option<Ended>) -> Progress {
+        let best = self.best.as_ref();
+        Progress {
+            epochs: self.epochs.clone(),
+            steps: self.steps,
+            best: best.map(|(number, metric, network)| (*number, *metric, weights::of(network))),
+            ended,
+            learner: self.learner.state(),
+        }
     }
 
     /// One pass over the rows, or `None` if the observer asked to stop.
-    fn epoch(&mut self, plan: &StagePlan<'_>, observer: &mut dyn Observer) -> Option<Epoch> {
-        self.order.shuffle(&mut self.random);
-        let mut losses = Tensor::<1>::zeros([1], &plan.training.inputs.device().inner());
-        let order = std::mem::take(&mut self.order);
-        let batches = self.pace.batches;
-        let border = |batch: usize| batch * order.len() / batches;
-        for batch in 0..batches {
-            if observer.stop_requested() {
-                return None;
+    fn epoch(
+        &mut self,
+        plan: &StagePlan<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Epoch>, StreamError> {
+        let pass = self.epochs.len();
+        let mut flow = ControlFlow::Continue(());
+        match plan.training {
+            Training::Whole(part) => flow = self.chunk(plan, part.len(), 0, observer),
+            Training::Stream(source) => {
+                let mut chunk = 0;
+                source.visit(pass, plan.seed, &mut |part: Part| {
+                    self.learner.load(&part);
+                    flow = self.chunk(plan, part.len(), chunk, observer);
+                    chunk += 1;
+                    flow
+                })?;
             }
-            losses = losses + self.step(plan, &order[border(batch)..border(batch + 1)]);
         }
-        self.order = order;
-
-        let network = self.network().valid();
-        let epoch = Epoch {
-            number: self.epochs.len() + 1,
-            // Read once an epoch: every reading waits for the device.
-            loss: f64::from(floats(losses)[0]) / batches as f64,
-            validation: (plan.metric)(&network),
-        };
+        let loss = self.learner.take_loss() / self.pace.batches as f64;
+        if flow.is_break() {
+            return Ok(None);
+        }
+        let network = self.learner.network();
+        let epoch = Epoch { number: pass + 1, loss, validation: (plan.metric)(&network) };
         let best = self.best.as_ref().map_or(f64::INFINITY, |(_, metric, _)| *metric);
         if epoch.validation < best {
             self.best = Some((epoch.number, epoch.validation, network));
         }
         self.epochs.push(epoch);
-        Some(epoch)
+        Ok(Some(epoch))
     }
 
-    /// One step; returns the loss, without gradients.
-    fn step(&mut self, plan: &StagePlan<'_>, batch: &[i32]) -> Tensor<1> {
-        let network = self.network.take().expect("no step within a step. This is a bug.");
-        let loss = (plan.loss)(&network, plan.training.select(batch));
-        let gradients = GradientsParams::from_grads(loss.backward(), &network);
-        let done = self.steps as f64 / (self.pace.batches * self.pace.epochs) as f64;
-        self.steps += 1;
-        let rate = plan.config.learning_rate * rate_share(done);
-        self.network = Some(self.optimizer.step(rate, network, gradients));
-        loss.inner()
+    /// The steps over the rows that are loaded.
+    fn chunk(
+        &mut self,
+        plan: &StagePlan<'_>,
+        rows: usize,
+        chunk: usize,
+        observer: &mut dyn Observer,
+    ) -> ControlFlow<()> {
+        // From the pass alone, so that who goes on after a kill needs to know no more.
+        let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
+        random.set_stream(((self.epochs.len() as u64) << 32) | chunk as u64);
+        let mut order: Vec<u32> = (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect();
+        order.shuffle(&mut random);
+        self.learner.begin(order, random.next_u64());
+        let batches = batches(rows, self.pace.batch_size);
+        let border = |batch: usize| batch * rows / batches;
+        for batch in 0..batches {
+            if observer.stop_requested() {
+                return ControlFlow::Break(());
+            }
+            let done = self.steps as f64 / (self.pace.batches * self.pace.epochs) as f64;
+            let rate = plan.config.learning_rate * rate_share(done);
+            self.learner.step(border(batch)..border(batch + 1), rate);
+            self.steps += 1;
+        }
+        ControlFlow::Continue(())
     }
 
     fn epochs_without_progress(&self) -> usize {
@@ -237,53 +250,8 @@ fn rate_share(done: f64) -> f64 {
     rise * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine)
 }
 
-/// AdamW, whose decay is for the weights of layers only and whose gates are drawn to zero.
-fn optimizer(config: &MemberConfig) -> ModuleOptimizer {
-    let adam = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0);
-    let clip = config.gradient_clip;
-    let clipping = (clip > 0.0).then_some(GradientClippingConfig::Norm(clip));
-    let decaying = adam.clone().with_weight_decay(config.weight_decay as f32);
-    let gates = Gates { adam: adam.build(), penalty: config.gate_penalty };
-    let clip_of = || clipping.as_ref().map(GradientClippingConfig::init);
-    adam.clone()
-        .with_grad_clipping(clipping.clone())
-        .init()
-        .with_group(ParamGroup::from_predicate("weight"), decaying.build(), clip_of())
-        .with_group(ParamGroup::from_predicate("gates"), gates, None::<GradientClipping>)
-}
-
-/// Adam with an L1 penalty by proximal steps: what is closer to zero than the penalty's step
-/// becomes exactly zero.
-#[derive(Clone)]
-struct Gates {
-    adam: AdamW,
-    penalty: f64,
-}
-
-impl Optimizer for Gates {
-    type State<const D: usize> = AdamWState<D>;
-
-    fn step<const D: usize>(
-        &self,
-        rate: f64,
-        tensor: Tensor<D>,
-        gradient: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (moved, state) = self.adam.step(rate, tensor, gradient, state);
-        let threshold = rate * self.penalty;
-        let above = (moved.clone() - threshold).clamp_min(0.0);
-        let below = (moved + threshold).clamp_max(0.0);
-        (above + below, state)
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        <AdamW as Optimizer>::to_device(state, device)
-    }
-}
-
-/// How many batches an epoch has: all of nearly the same size, for a short rest would give the
-/// batch norm poor statistics.
+/// How many batches there are of so many rows: all of nearly the same size, for a short rest would
+/// give the batch norm poor statistics.
 fn batches(rows: usize, batch_size: usize) -> usize {
     ((rows + batch_size / 2) / batch_size).max(1)
 }
@@ -316,11 +284,14 @@ mod tests {
             ..MemberConfig::default()
         };
         // 78 batches a pass, 780 steps: 13 passes make a thousand.
-        let large = Pace { batches: 78, epochs: 13, patience: 7 };
-        assert_eq!(Pace::new(&config, 20_000), large);
+        let large = Pace { batch_size: 256, batches: 78, epochs: 13, patience: 7 };
+        assert_eq!(Pace::new(&config, &[20_000]), large);
         // Batches of 32 rows, 3 a pass.
-        let small = Pace { batches: 3, epochs: 334, patience: 167 };
-        assert_eq!(Pace::new(&config, 100), small);
+        let small = Pace { batch_size: 32, batches: 3, epochs: 334, patience: 167 };
+        assert_eq!(Pace::new(&config, &[100]), small);
+        // 39 batches of each chunk but the last, which has 1.
+        let chunks = Pace { batch_size: 256, batches: 79, epochs: 13, patience: 7 };
+        assert_eq!(Pace::new(&config, &[10_000, 10_000, 100]), chunks);
     }
 
     #[test]
@@ -329,18 +300,5 @@ mod tests {
         assert!(rate_share(0.03) > 0.99);
         assert!((rate_share(0.5) - 0.505).abs() < 1e-9);
         assert!((rate_share(1.0) - FINAL_RATE).abs() < 1e-9);
-    }
-
-    #[test]
-    fn gates_close() {
-        let device = Device::flex();
-        let gates = Gates { adam: AdamWConfig::new().with_weight_decay(0.0).build(), penalty: 0.5 };
-        // Without gradient Adam does not move; the penalty takes 0.1 * 0.5 of each.
-        let tensor = Tensor::<1>::from_floats([1.0, 0.04, -0.02, -0.2], &device);
-        let (moved, _) = gates.step(0.1, tensor, Tensor::zeros([4], &device), None);
-        let expected = [0.95, 0.0, 0.0, -0.15];
-        for (moved, expected) in floats(moved).into_iter().zip(expected) {
-            assert!((moved - expected).abs() < 1e-6, "{moved}, expected {expected}");
-        }
     }
 }

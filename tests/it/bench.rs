@@ -404,3 +404,53 @@ fn the_callers_can_be_made_known() {
         assert!(text.contains(part), "{arguments}: {text}");
     }
 }
+
+#[test]
+fn training_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = |arguments: &str| {
+        let mut command = convminer(folder.path());
+        command.args(["bench", "train"]).args(arguments.split(' '));
+        command
+    };
+    let quick = "--rows 400 --batch-sizes 64 --seconds 0.01 --warm-up 0 --repetitions 3";
+    let json = format!("{quick} --devices cpu,burn --networks mlp,ensemble --json");
+    let found: Value = serde_json::from_str(&succeed(&mut bench(&json))).unwrap();
+    let speeds = found["speeds"].as_array().unwrap();
+    let of = |speed: &Value| {
+        let text = |name: &str| speed[name].as_str().unwrap().to_owned();
+        (text("device"), text("network"), speed["networks"].as_array().unwrap().len())
+    };
+    let expected = [("cpu", "mlp", 1), ("cpu", "ensemble", 5), ("burn", "mlp", 1)]
+        .map(|(device, network, count)| (device.to_owned(), network.to_owned(), count));
+    assert_eq!(speeds.iter().map(of).take(3).collect::<Vec<_>>(), expected);
+    for speed in speeds {
+        let rates = &speed["rows_per_second"];
+        let [slowest, median, fastest] =
+            ["slowest", "median", "fastest"].map(|name| rates[name].as_f64().unwrap());
+        assert!(0.0 < slowest && slowest <= median && median <= fastest, "{rates}");
+        assert_eq!(rates["all"].as_array().unwrap().len(), 3);
+        let floor = &speed["floor"];
+        let reached = median / floor["rows_per_second"].as_f64().unwrap();
+        assert!((floor["share_reached"].as_f64().unwrap() - reached).abs() < 1e-9, "{floor}");
+    }
+    // The guide's classifier: 102 inputs, 128 and 64 units.
+    let guide = &speeds[0]["networks"][0];
+    let parameters = (102 * 128 + 128) + 2 * 128 + (128 * 64 + 64) + (64 + 1);
+    assert_eq!(guide["cost"]["parameters"], parameters);
+    assert_eq!((&guide["stage"], &guide["share_of_rows"]), (&"classifier".into(), &1.0.into()));
+
+    let text = succeed(&mut bench(&format!("{quick} --networks regressor")));
+    assert!(text.contains("\nregressor  cpu "), "{text}");
+    for (arguments, part) in [
+        ("--devices auto", "name the devices"),
+        ("--devices cpu,fpga", "fpga"),
+        ("--networks forest", "forest"),
+        ("--batch-sizes 0", "--batch-sizes"),
+        ("--seconds 5000", "in 0..=3600"),
+        ("--peak-tflops 67", "--bandwidth-gbs"),
+    ] {
+        let text = fail(&mut bench(arguments));
+        assert!(text.contains(part), "{arguments}: {text}");
+    }
+}

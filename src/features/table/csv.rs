@@ -8,11 +8,11 @@ use std::fs::File;
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
-use super::builder::{Builder, Cell};
+use super::builder::{Builder, Cell, Halt};
 use super::columns::Role;
 use super::{TableError, open};
 
-pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
+pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
     let mut records = Records {
         // Unequal rows are told apart here, where the header is known.
         reader: ReaderBuilder::new()
@@ -28,7 +28,7 @@ pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
     }
     let names: Vec<String> = records.record.iter().map(str::to_owned).collect();
     if let Some(found) = other_separator(&names) {
-        return Err(TableError::Separator { path: builder.path.clone(), found });
+        return Err(TableError::Separator { path: builder.path.clone(), found }.into());
     }
     let roles: Vec<Option<Role>> =
         names.iter().map(|name| Role::of(name, builder.with_labels())).collect();
@@ -44,15 +44,16 @@ pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
                 "expected {expected} cells, as many as the header has, but there are {found}; is a \
                  quote open, or a comma in a cell without quotes?"
             );
-            return Err(records.wrong(builder, message));
+            return Err(records.wrong(builder, message).into());
         }
         add_row(builder, &roles, &records.record)?;
+        builder.hand_over_full()?;
     }
     Ok(())
 }
 
 fn add_row(
-    builder: &mut Builder,
+    builder: &mut Builder<'_>,
     roles: &[Option<Role>],
     record: &StringRecord,
 ) -> Result<(), TableError> {
@@ -61,11 +62,13 @@ fn add_row(
     for (role, text) in roles.iter().zip(record) {
         let cell = if text.is_empty() { Cell::Missing } else { Cell::Text(text) };
         match role {
-            Some(Role::Session) => builder.set_session(index, Some(text.to_owned())),
+            Some(Role::Session) if builder.with_session_ids() => {
+                builder.set_session(index, Some(text.to_owned()));
+            }
             Some(Role::Feature(feature)) => builder.set_feature(index, *feature, cell),
             Some(Role::Class) => builder.set_class(index, cell)?,
             Some(Role::Time) => builder.set_time(index, cell)?,
-            None => {}
+            Some(Role::Session) | None => {}
         }
     }
     Ok(())
@@ -90,7 +93,7 @@ struct Records {
 
 impl Records {
     /// Reads the next record; false at the end of the file.
-    fn next(&mut self, builder: &Builder) -> Result<bool, TableError> {
+    fn next(&mut self, builder: &Builder<'_>) -> Result<bool, TableError> {
         self.count += 1;
         match self.reader.read_record(&mut self.record) {
             Ok(more) => Ok(more),
@@ -116,12 +119,12 @@ impl Records {
     }
 
     /// The error of the current record.
-    fn wrong(&self, builder: &Builder, message: String) -> TableError {
+    fn wrong(&self, builder: &Builder<'_>, message: String) -> TableError {
         let line = self.record.position().map_or(0, csv::Position::line);
         self.wrong_at(builder, line, message)
     }
 
-    fn wrong_at(&self, builder: &Builder, line: u64, message: String) -> TableError {
+    fn wrong_at(&self, builder: &Builder<'_>, line: u64, message: String) -> TableError {
         TableError::Row { path: builder.path.clone(), row: self.count - 1, line, message }
     }
 }

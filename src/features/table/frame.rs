@@ -1,33 +1,68 @@
 //! From polars' columns to conversations.
 
-use polars::prelude::{ArrowDataType, Column, DataFrame, DataType, PolarsError};
+use polars::prelude::{ArrowDataType, Column, DataFrame, DataType, Float64Chunked, PolarsError};
 
 use super::TableError;
 use super::builder::{Builder, Cell};
 use super::columns::Role;
+use crate::features::Conversation;
+use crate::features::conversation::kept;
+use crate::subnet::schema::FEATURES;
+
+/// So many rows are filled column by column before the next ones: they stay in the processor's
+/// cache meanwhile, which all rows of a slice would not.
+const BLOCK: usize = 512;
 
 /// Adds the rows of `frame`, which has all of the `needed` columns.
 ///
 /// `unreadable` makes an error of what polars says.
 pub(super) fn append(
-    builder: &mut Builder,
+    builder: &mut Builder<'_>,
     frame: &DataFrame,
     needed: &[(String, Role)],
     unreadable: impl Fn(PolarsError) -> TableError,
 ) -> Result<(), TableError> {
     let start = builder.rows();
     builder.add_rows(frame.height());
+    let mut features = Vec::new();
     for (name, role) in needed {
         let column = frame.column(name).map_err(&unreadable)?;
         let values = Values::of(column, *role)
             .map_err(&unreadable)?
             .ok_or_else(|| unsupported(builder, name, column.dtype().to_string()))?;
-        values.hand_over(builder, start, *role).map_err(&unreadable)??;
+        match (&values, role) {
+            (Values::Numbers(column), Role::Feature(feature)) => {
+                let numbers = column.f64().map_err(&unreadable)?.rechunk().into_owned();
+                features.push((*feature, numbers));
+            }
+            _ => values.hand_over(builder, start, *role).map_err(&unreadable)??,
+        }
+    }
+    let mut first = 0;
+    for rows in builder.conversations_from(start).chunks_mut(BLOCK) {
+        for (feature, numbers) in &features {
+            set_features(rows, *feature, &numbers.slice(first as i64, rows.len()));
+        }
+        first += rows.len();
     }
     Ok(())
 }
 
-pub(super) fn unsupported(builder: &Builder, name: &str, found: String) -> TableError {
+/// Sets one feature of some rows, as [`Builder::set_feature`] would one by one.
+fn set_features(rows: &mut [Conversation], feature: usize, numbers: &Float64Chunked) {
+    let minus_one_is_missing = FEATURES[feature].minus_one_is_missing;
+    if let Ok(numbers) = numbers.cont_slice() {
+        for (row, number) in rows.iter_mut().zip(numbers) {
+            row.values[feature] = kept(*number, minus_one_is_missing);
+        }
+    } else {
+        for (row, number) in rows.iter_mut().zip(numbers.iter()) {
+            row.values[feature] = kept(number.unwrap_or(f64::NAN), minus_one_is_missing);
+        }
+    }
+}
+
+pub(super) fn unsupported(builder: &Builder<'_>, name: &str, found: String) -> TableError {
     TableError::ColumnType { path: builder.path.clone(), column: name.to_owned(), found }
 }
 
@@ -82,7 +117,7 @@ impl Values {
     /// Sets the cells from row `start` on. The outer error is of the column, the inner of a value.
     fn hand_over(
         &self,
-        builder: &mut Builder,
+        builder: &mut Builder<'_>,
         start: usize,
         role: Role,
     ) -> Result<Result<(), TableError>, PolarsError> {
@@ -107,7 +142,7 @@ impl Values {
 }
 
 fn set_all<'a>(
-    builder: &mut Builder,
+    builder: &mut Builder<'_>,
     start: usize,
     role: Role,
     cells: impl Iterator<Item = Cell<'a>>,

@@ -15,13 +15,15 @@ mod ndjson;
 mod parquet;
 mod write;
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Conversation;
 use crate::subnet::reward::Truth;
-use builder::Builder;
+use builder::{Builder, Halt};
 
 pub use error::{TableError, Unreadable, Warning};
 pub use labels::{BadRow, LabelRow, read_labels};
@@ -75,7 +77,7 @@ pub enum LabelMode {
 }
 
 /// A table as read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Table {
     /// The conversations' names; none where a row has none.
     pub session_ids: Vec<Option<String>>,
@@ -99,6 +101,108 @@ impl Table {
     }
 }
 
+/// How a table is read piece by piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanOptions {
+    /// What to do with the labels.
+    pub labels: LabelMode,
+    /// Whether the conversations' names are read.
+    pub session_ids: bool,
+    /// So many rows, about, are handed over at once; no more in any case.
+    pub chunk_rows: usize,
+}
+
+/// Some rows of a table, in its order.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// The conversations' names; none where a row has none, and no rows if they are not read.
+    pub session_ids: Vec<Option<String>>,
+    /// The features, a row each.
+    pub conversations: Vec<Conversation>,
+    /// What happened, a row each; none with [`LabelMode::Ignored`].
+    pub truths: Option<Vec<Truth>>,
+}
+
+impl Chunk {
+    /// How many rows there are. Never 0 where it is handed over.
+    pub fn len(&self) -> usize {
+        self.conversations.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.conversations.is_empty()
+    }
+}
+
+/// What is known of a table after all of it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scanned {
+    /// Rows that were handed over. Never 0.
+    pub rows: usize,
+    /// How many of them converted; 0 with [`LabelMode::Ignored`].
+    pub converted: usize,
+    /// What the user should know, but for [`Warning::OneClass`] and [`Warning::DuplicateSessions`]:
+    /// a file may hold one class among others, and names are not remembered here.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads the table in `path`, whose extension says its format, a chunk of rows after the other, in
+/// memory that does not grow with the table. Of its columns only the features and, if they are
+/// asked for, the names and labels are read. None if `visit` wanted no more.
+///
+/// # Errors
+///
+/// See [`TableError`]. What is wrong with labels is told after the last row, with its count; no more
+/// rows are handed over from the first such row's chunk on.
+pub fn scan(
+    path: &Path,
+    options: ScanOptions,
+    visit: &mut dyn FnMut(Chunk) -> ControlFlow<()>,
+) -> Result<Option<Scanned>, TableError> {
+    let format = Format::of(path)?;
+    let mut builder = Builder::new(path, options, visit);
+    let read = match format {
+        Format::Parquet => parquet::read(&mut builder),
+        Format::Csv => csv::read(&mut builder),
+        Format::NdJson => ndjson::read(&mut builder),
+    };
+    match read.and_then(|()| builder.finish()) {
+        Ok(scanned) => Ok(Some(scanned)),
+        Err(Halt::Stopped) => Ok(None),
+        Err(Halt::Failed(error)) => Err(error),
+    }
+}
+
+/// How many rows a table has, or about: exactly in a parquet file, and by the length of the first
+/// lines otherwise.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn count(path: &Path) -> Result<usize, TableError> {
+    match Format::of(path)? {
+        Format::Parquet => parquet::count(path),
+        Format::Csv | Format::NdJson => count_lines(path),
+    }
+}
+
+/// By the mean length of the lines that begin within the first MiB.
+fn count_lines(path: &Path) -> Result<usize, TableError> {
+    let file = open(path)?;
+    let failed = |source| TableError::Read { path: path.to_owned(), source };
+    let bytes = file.metadata().map_err(failed)?.len();
+    let mut start = Vec::new();
+    file.take(1 << 20).read_to_end(&mut start).map_err(failed)?;
+    let feeds = start.iter().filter(|byte| **byte == b'\n').count();
+    // The last line may lack its line feed.
+    let lines = bytes * (feeds as u64).max(1) / start.len().max(1) as u64 + 1;
+    Ok(usize::try_from(lines).unwrap_or(usize::MAX))
+}
+
+/// Rows that [`read`] takes over at once.
+const READ_ROWS: usize = 1 << 17;
+
 /// Reads the table in `path`, whose extension says its format. Of its columns only the features,
 /// the `session_id` and, unless ignored, the labels are read.
 ///
@@ -106,14 +210,36 @@ impl Table {
 ///
 /// See [`TableError`].
 pub fn read(path: &Path, labels: LabelMode) -> Result<Table, TableError> {
-    let format = Format::of(path)?;
-    let mut builder = Builder::new(path, labels);
-    match format {
-        Format::Parquet => parquet::read(&mut builder)?,
-        Format::Csv => csv::read(&mut builder)?,
-        Format::NdJson => ndjson::read(&mut builder)?,
-    }
-    builder.finish()
+    let options = ScanOptions { labels, session_ids: true, chunk_rows: READ_ROWS };
+    let truths = (labels != LabelMode::Ignored).then(Vec::new);
+    let mut table = Table { truths, ..Table::default() };
+    let scanned = scan(path, options, &mut |chunk| {
+        table.session_ids.extend(chunk.session_ids);
+        table.conversations.extend(chunk.conversations);
+        if let (Some(truths), Some(more)) = (&mut table.truths, chunk.truths) {
+            truths.extend(more);
+        }
+        ControlFlow::Continue(())
+    })?;
+    table.warnings = scanned.map(|scanned| scanned.warnings).unwrap_or_default();
+    table.warnings.extend(one_class(table.truths.as_deref().unwrap_or_default()));
+    table.warnings.extend(duplicates(&table.session_ids));
+    Ok(table)
+}
+
+/// The warning of rows that are all of a class.
+pub(crate) fn one_class(truths: &[Truth]) -> Option<Warning> {
+    let converted = truths.first()?.converted;
+    let is_only = truths.iter().all(|truth| truth.converted == converted);
+    is_only.then_some(Warning::OneClass { converted })
+}
+
+/// The warning of conversations that occur more than once.
+pub(crate) fn duplicates(session_ids: &[Option<String>]) -> Option<Warning> {
+    let mut seen = HashSet::with_capacity(session_ids.len());
+    let mut repeated = session_ids.iter().flatten().filter(|id| !seen.insert(id.as_str()));
+    let example = repeated.next()?.clone();
+    Some(Warning::DuplicateSessions { count: 1 + repeated.count(), example })
 }
 
 fn open(path: &Path) -> Result<File, TableError> {
@@ -131,3 +257,6 @@ fn open(path: &Path) -> Result<File, TableError> {
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

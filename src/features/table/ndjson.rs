@@ -8,12 +8,12 @@ use std::io::{BufRead, BufReader};
 
 use jiter::{Jiter, JiterError, JsonValue};
 
-use super::builder::{Builder, Cell};
+use super::builder::{Builder, Cell, Halt};
 use super::columns::{Columns, Role};
 use super::{TableError, open};
 use crate::features::reader::{self, ReadError};
 
-pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
+pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
     let mut input = BufReader::with_capacity(1 << 20, open(&builder.path)?);
     let mut columns = Columns::default();
     let mut seen = HashSet::new();
@@ -30,6 +30,7 @@ pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
         let content = buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&buffer).trim_ascii();
         if !content.is_empty() {
             read_line(content, line, builder, &mut columns, &mut seen)?;
+            builder.hand_over_full()?;
         }
     }
     builder.set_columns_unchecked(columns);
@@ -39,11 +40,11 @@ pub(super) fn read(builder: &mut Builder) -> Result<(), TableError> {
 fn read_line(
     content: &[u8],
     line: usize,
-    builder: &mut Builder,
+    builder: &mut Builder<'_>,
     columns: &mut Columns,
     seen: &mut HashSet<String>,
 ) -> Result<(), TableError> {
-    let wrong = |builder: &Builder, message: String| TableError::Line {
+    let wrong = |builder: &Builder<'_>, message: String| TableError::Line {
         path: builder.path.clone(),
         line,
         message,
@@ -94,7 +95,7 @@ fn skip<'j>(json: &'j mut Jiter<'_>) -> Result<Option<&'j str>, JiterError> {
 }
 
 fn set_label(
-    builder: &mut Builder,
+    builder: &mut Builder<'_>,
     index: usize,
     label: Role,
     value: &JsonValue<'_>,

@@ -30,7 +30,7 @@ pub struct MlpConfig {
 pub struct Mlp {
     pub(super) first: Linear,
     pub(super) norm: BatchNorm,
-    dropout: Dropout,
+    pub(super) dropout: Dropout,
     pub(super) second: Linear,
     pub(super) output: Linear,
     relu: Relu,

@@ -168,6 +168,17 @@ impl Network {
         }
     }
 
+    /// The share of units, or of a mixture's inputs, that training drops; none for a residual network,
+    /// whose blocks drop by themselves.
+    pub(crate) fn dropout(&self) -> Option<f64> {
+        match self {
+            Network::Mlp(network) => Some(network.dropout.prob),
+            Network::Tabular(network) => Some(network.dropout.prob),
+            Network::Mixture(network) => Some(network.dropout.prob),
+            Network::Residual(_) => None,
+        }
+    }
+
     /// Whether what was read from a file can be computed with.
     pub(super) fn is_sound(&self) -> bool {
         match self {

@@ -178,9 +178,16 @@ fn fit(
         .hold_out(ENDING_SHARE, config.seed.wrapping_add(fold as u64));
     let (training, validation) = (seen.select(&ending.training), seen.select(&ending.validation));
     let Capacity { unit_seconds, device, .. } = *capacity;
-    let fit =
-        Fit { training: &training, validation: &validation, config, unit_seconds, fold, device };
-    let mut record = Record { observer: latch, stages: Vec::new(), warnings: Vec::new() };
+    let fit = Fit {
+        training: &training,
+        streams: None,
+        validation: &validation,
+        config,
+        unit_seconds,
+        fold,
+        device,
+    };
+    let mut record = Record::new(latch);
     let mut fitted = Fitted::default();
     let (trained, wanted) = match stage {
         Stage::Classifier => {

@@ -1,0 +1,1 @@
+"""convminer beside pandas and polars, on more rows than memory holds. `run.sh` runs it."""

@@ -1,0 +1,1 @@
+"""convminer's training beside PyTorch's, of the same networks. `run.sh` runs it."""

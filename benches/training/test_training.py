@@ -1,0 +1,172 @@
+"""Tests of what the table rests on. Run by
+
+PYTHONPATH=benches python -m unittest training.test_training
+"""
+
+import unittest
+
+import torch
+
+from . import shown
+from .goals import goals
+from .networks import loss_of, network
+from .steps import Steps
+from .turns import Found
+
+SETTINGS = {"learning_rate": 0.02, "weight_decay": 0.5, "gate_penalty": 0.1, "gradient_clip": 0.0}
+SHAPES = {
+    "mlp": {"inputs": 6, "outputs": 1, "first_units": 8, "second_units": 4, "dropout": 0.3},
+    "residual": {
+        "inputs": 6,
+        "outputs": 1,
+        "units": 8,
+        "inner_units": 5,
+        "blocks": 2,
+        "dropout": 0.2,
+    },
+    "tabular": {
+        "inputs": 6,
+        "outputs": 1,
+        "bins": 9,
+        "packed": 2,
+        "units": 8,
+        "layers": 3,
+        "dropout": 0.1,
+    },
+    "mixture": {
+        "inputs": 6,
+        "outputs": 1,
+        "bins": 9,
+        "packed": 3,
+        "components": 4,
+        "dropout": 0.0,
+    },
+}
+
+
+def rows(count: int) -> dict[str, torch.Tensor]:
+    """Those that converted have a large first input; their times follow the second one."""
+    torch.manual_seed(1)
+    inputs = torch.randn(count, 6)
+    return {
+        "inputs": inputs,
+        "converted": (inputs[:, 0] > 0).float(),
+        "times": 1.0 + 0.2 * inputs[:, 1],
+    }
+
+
+class Networks(unittest.TestCase):
+    """The same networks as convminer's."""
+
+    def test_numbers_that_are_learned(self) -> None:
+        """As `src/train/throughput/cost.rs` counts them."""
+        layers = {
+            "mlp": (6 * 8 + 8) + 2 * 8 + (8 * 4 + 4) + (4 + 1),
+            "residual": (6 * 8 + 8) + 2 * (2 * 8 + (8 * 5 + 5) + (5 * 8 + 8)) + 2 * 8 + (8 + 1),
+            "tabular": 6 + 2 * ((15 * 8 + 8) + 2 * (8 * 8 + 8) + 3 * 8 + (8 + 1)),
+            "mixture": 6 + 3 * ((15 * 4 + 4) + 4),
+        }
+        for name, expected in layers.items():
+            model = network(SHAPES[name] | {"architecture": name}, rows(20)["inputs"])
+            found = sum(values.numel() for values in model.parameters())
+            self.assertEqual(found, expected, name)
+
+    def test_a_mixture_is_the_logit_of_the_mixed_probability(self) -> None:
+        """By the formula, without logarithms of sums."""
+        inputs = rows(20)["inputs"]
+        model = network(SHAPES["mixture"] | {"architecture": "mixture"}, inputs)
+        scores = model.scores(model.inputs(inputs)).view(20, 3, 4)
+        probability = (torch.softmax(scores, 2) * torch.sigmoid(model.said.squeeze(2))).sum(2)
+        torch.testing.assert_close(model(inputs), torch.logit(probability).T)
+
+    def test_losses_are_of_all_packed_networks(self) -> None:
+        """Two of them that say the same: twice the loss of one."""
+        said, converted = torch.tensor([[2.0, -1.0]]), torch.tensor([1.0, 0.0])
+        times = torch.tensor([1.5, 0.5])
+        for stage in ("classifier", "regressor"):
+            one = loss_of(stage, said, converted, times)
+            both = loss_of(stage, said.expand(2, 2), converted, times)
+            torch.testing.assert_close(both, 2 * one)
+
+    def test_steps_learn(self) -> None:
+        """Each network, and a regressor of what converted."""
+        for name, shape in SHAPES.items():
+            for stage in ("classifier", "regressor"):
+                spec = {
+                    "stage": stage,
+                    "settings": SETTINGS | {"gradient_clip": 1.0},
+                    "network": shape | {"architecture": name},
+                }
+                steps = Steps(spec, rows(256), 32, "eager")
+                self.assertEqual(steps.rows == 256, stage == "classifier")
+                before = self.loss(steps)
+                steps.run(60)
+                self.assertLess(self.loss(steps), 0.8 * before, f"{name}, {stage}")
+
+    def loss(self, steps: Steps) -> float:
+        """Of all rows."""
+        with torch.no_grad():
+            return steps.loss(steps.inputs, steps.converted, steps.times).item()
+
+    def test_gates_close(self) -> None:
+        """A penalty larger than what the loss asks for."""
+        spec = {
+            "stage": "classifier",
+            "settings": SETTINGS | {"gate_penalty": 20.0},
+            "network": SHAPES["tabular"] | {"architecture": "tabular"},
+        }
+        steps = Steps(spec, rows(64), 32, "eager")
+        steps.run(2)
+        self.assertEqual(steps.gates[0].abs().max().item(), 0.0)
+
+
+class Goals(unittest.TestCase):
+    """Ratios, and what is reached."""
+
+    def found(self) -> Found:
+        """Three turns, of which the second was disturbed for both."""
+        found = Found()
+        for ours, theirs in [(200.0, 100.0), (20.0, 8.0), (190.0, 100.0)]:
+            found.add("convminer cpu", ("mlp", 256), [ours])
+            found.add("torch cpu eager", ("mlp", 256), [theirs, theirs])
+        return found
+
+    def test_ratios_are_of_turns(self) -> None:
+        """2, 2.5 and 1.9."""
+        found = self.found()
+        self.assertEqual(found.ratio("convminer cpu", "torch cpu eager", ("mlp", 256)), 2.0)
+        self.assertIsNone(found.ratio("convminer cpu", "torch cuda eager", ("mlp", 256)))
+        self.assertEqual(found.rate("convminer cpu", ("mlp", 256)), 190.0)
+
+    def test_verdicts(self) -> None:
+        """What was not measured is neither met nor missed."""
+        reached = goals(self.found(), None, [4096])
+        self.assertEqual(
+            [goal.verdict() for goal in reached],
+            ["not measured", "met", *["not measured"] * 5],
+        )
+        found = self.found()
+        found.add("convminer wgpu", ("ensemble", 4096), [19e6])
+        found.add("convminer wgpu", ("mlp", 4096), [3.0])
+        found.add("torch cuda eager", ("mlp", 4096), [2.0])
+        for seconds, verdict in [([19.0, 5.0], "met"), ([19.0, None], "missed")]:
+            reached = [{"wanted": 0.6, "seconds": each} for each in seconds]
+            found.rewards = [{"device": "wgpu", "reached": reached}]
+            verdicts = [goal.verdict() for goal in goals(found, "wgpu", [4096])[4:]]
+            self.assertEqual(verdicts, ["met", "missed", verdict])
+
+    def test_a_busy_machine_reaches_nothing(self) -> None:
+        """Nor does it miss anything."""
+        found = self.found()
+        found.others = 0.5
+        verdicts = [goal.verdict() for goal in goals(found, None, [4096])]
+        self.assertEqual(verdicts[:2], ["not measured", "disturbed"])
+
+    def test_rounded(self) -> None:
+        """Three digits."""
+        self.assertEqual(shown.rounded(123_456.0), "123,000")
+        self.assertEqual(shown.rounded(None), "-")
+
+
+if __name__ == "__main__":
+    unittest.main()
