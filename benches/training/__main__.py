@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,11 @@ def names(text: str) -> list[str]:
     return chosen
 
 
+def device_name(name: str) -> str:
+    """A device as `convminer devices` names it: the first of its kind, if no number is given."""
+    return name if ":" in name else f"{name}:0"
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -63,7 +71,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--networks", type=names, help="which of them")
     add("--batch-sizes", type=numbers, help="on the CPU")
     add("--gpu-batch-sizes", type=numbers, help="on the GPU")
-    add("--gpu", metavar="DEVICE", help="convminer's name of the GPU; else the first that it lists")
+    add(
+        "--gpu",
+        metavar="DEVICE",
+        type=device_name,
+        help="convminer's name of the GPU, such as wgpu:0; else the first that it lists",
+    )
     add("--no-cpu", action="store_true", help="the GPU alone")
     add("--peak-tflops", type=float, help="what the GPU computes at best in f32: 67 for an H200")
     add("--bandwidth-gbs", type=float, help="what its memory moves at best: 4800 for an H200")
@@ -72,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--seconds", type=float, help="of a repetition")
     add("--repetitions", type=int, help="of a turn")
     add("--rounds", type=int, help="turns of each side")
-    add("--threads", type=int, help="of PyTorch on the CPU")
+    add("--threads", type=int, help="of PyTorch on the CPU, and cores that both may use")
     add("--compile", action="store_true", help="torch.compile on the CPU too")
     add("--burn", action="store_true", help="convminer by Burn's gradients on the CPU too")
     add("--to-reward", help="mean rewards to train for, with commas; empty for none")
@@ -87,6 +100,9 @@ def parse_arguments() -> argparse.Namespace:
             "or name one with --binary"
         )
     arguments.binary = arguments.binary.resolve()
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= arguments.threads <= cores:
+        parser.error(f"expected --threads in 1..={cores}, the cores here, not {arguments.threads}")
     if (arguments.peak_tflops is None) != (arguments.bandwidth_gbs is None):
         parser.error("--peak-tflops and --bandwidth-gbs say something only together")
     return arguments
@@ -121,32 +137,54 @@ def find_gpu(arguments: argparse.Namespace) -> tuple[str, str, str] | None:
     return None
 
 
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Lets the processes that are started meanwhile use no more than so many cores: PyTorch's
+    threads are counted, and convminer would take all there are.
+    """
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def measure(arguments: argparse.Namespace, plan: Plan, gpu: str | None, cuda: bool) -> Found:
     """All turns."""
     found = Found()
     for turn in range(arguments.rounds):
         for network in arguments.networks:
             print(f"turn {turn + 1} of {arguments.rounds}: {network}", file=sys.stderr, flush=True)
-            sizes = arguments.batch_sizes
             # The first turn also says what shape the networks have.
             if not arguments.no_cpu:
-                plan.convminer(found, "cpu", network, sizes)
-                plan.torch(found, "cpu", "eager", network, sizes)
-                if arguments.threads > 1:
-                    # Batches so small may be better off with one.
-                    plan.torch(found, "cpu", "eager", network, sizes, threads=1)
-                if arguments.compile:
-                    plan.torch(found, "cpu", "compile", network, sizes)
-                if arguments.burn:
-                    plan.convminer(found, "burn", network, sizes)
+                with on_cores(arguments.threads):
+                    on_cpu(plan, found, network, arguments)
             if gpu:
                 plan.convminer(found, gpu, network, arguments.gpu_batch_sizes)
             for mode in MODES if gpu and cuda else ():
                 on_gpu(plan, found, mode, network, arguments.gpu_batch_sizes)
     if arguments.to_reward:
-        for device in [*([] if arguments.no_cpu else ["cpu"]), *([gpu] if gpu else [])]:
-            plan.rewards(found, device, arguments.to_reward)
+        if not arguments.no_cpu:
+            with on_cores(arguments.threads):
+                plan.rewards(found, "cpu", arguments.to_reward)
+        if gpu:
+            plan.rewards(found, gpu, arguments.to_reward)
     return found
+
+
+def on_cpu(plan: Plan, found: Found, network: str, arguments: argparse.Namespace) -> None:
+    """A turn of both on the CPU."""
+    sizes = arguments.batch_sizes
+    plan.convminer(found, "cpu", network, sizes)
+    plan.torch(found, "cpu", "eager", network, sizes)
+    if arguments.threads > 1:
+        # Batches so small may be better off with one.
+        plan.torch(found, "cpu", "eager", network, sizes, threads=1)
+    if arguments.compile:
+        plan.torch(found, "cpu", "compile", network, sizes)
+    if arguments.burn:
+        plan.convminer(found, "burn", network, sizes)
 
 
 def on_gpu(plan: Plan, found: Found, mode: str, network: str, batch_sizes: list[int]) -> None:

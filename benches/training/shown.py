@@ -16,8 +16,9 @@ INTRODUCTION = """\
 {machine}, {date}; {versions}. {others}
 
 The same networks on the same {rows} conversations of the public rule, by turns: {rounds} of each,
-of {repetitions} repetitions of {seconds} s, medians. PyTorch has {threads} threads, and one in a
-column of its own; the ratio is to the former. It is written for speed: rows on the device and
+of {repetitions} repetitions of {seconds} s, medians. On the CPU both may use the same {threads} of
+the cores, whatever the machine has. PyTorch has as many threads, and one in a column of its own;
+the ratio is to the former. It is written for speed: rows on the device and
 selected there, fused AdamW, one matrix product for all packed networks. convminer cuts each
 parameter's gradient at its own norm, which PyTorch has no fast way for, so there it is the norm of
 all. A row counts when every network that learns from it has taken it: of the ensemble that is two
@@ -34,7 +35,7 @@ NO_GPU = """\
 There was no GPU, so nothing of the GPU was measured. Where there is one, with PyTorch for CUDA,
 what measures it is
 
-    benches/training/run.sh --gpu=wgpu --peak-tflops=67 --bandwidth-gbs=4800
+    benches/training/run.sh --gpu=wgpu:0 --peak-tflops=67 --bandwidth-gbs=4800
 
 with what that GPU does at best (here an H200), or with --gpu=cuda:0 and a convminer that was built
 with `--features cuda`.

@@ -3,15 +3,19 @@
 PYTHONPATH=benches python -m unittest training.test_training
 """
 
+import argparse
+import os
+import sys
 import unittest
+import unittest.mock
 
 import torch
 
-from . import shown
-from .goals import goals
+from streaming import child
+
+from . import __main__ as command
 from .networks import loss_of, network
 from .steps import Steps
-from .turns import Found
 
 SETTINGS = {"learning_rate": 0.02, "weight_decay": 0.5, "gate_penalty": 0.1, "gradient_clip": 0.0}
 SHAPES = {
@@ -120,52 +124,26 @@ class Networks(unittest.TestCase):
         self.assertEqual(steps.gates[0].abs().max().item(), 0.0)
 
 
-class Goals(unittest.TestCase):
-    """Ratios, and what is reached."""
+class Command(unittest.TestCase):
+    """Options, and where processes run."""
 
-    def found(self) -> Found:
-        """Three turns, of which the second was disturbed for both."""
-        found = Found()
-        for ours, theirs in [(200.0, 100.0), (20.0, 8.0), (190.0, 100.0)]:
-            found.add("convminer cpu", ("mlp", 256), [ours])
-            found.add("torch cpu eager", ("mlp", 256), [theirs, theirs])
-        return found
+    def test_devices_are_named_as_convminer_does(self) -> None:
+        """Or `--gpu=wgpu` would be none that it lists."""
+        named = [{"device": ["cpu"]}, {"device": ["wgpu:0", "vulkan:0"]}, {"device": ["wgpu:1"]}]
+        named = [each | {"type": "GPU", "fault": None, "name": "", "driver": ""} for each in named]
+        for name, expected in [("wgpu", "wgpu:0"), ("vulkan", "vulkan:0"), ("wgpu:1", "wgpu:1")]:
+            arguments = argparse.Namespace(binary=None, gpu=command.device_name(name))
+            with unittest.mock.patch.object(command.turns, "devices", return_value=named):
+                self.assertEqual(command.find_gpu(arguments), (expected, "", ""))
 
-    def test_ratios_are_of_turns(self) -> None:
-        """2, 2.5 and 1.9."""
-        found = self.found()
-        self.assertEqual(found.ratio("convminer cpu", "torch cpu eager", ("mlp", 256)), 2.0)
-        self.assertIsNone(found.ratio("convminer cpu", "torch cuda eager", ("mlp", 256)))
-        self.assertEqual(found.rate("convminer cpu", ("mlp", 256)), 190.0)
-
-    def test_verdicts(self) -> None:
-        """What was not measured is neither met nor missed."""
-        reached = goals(self.found(), None, [4096])
-        self.assertEqual(
-            [goal.verdict() for goal in reached],
-            ["not measured", "met", *["not measured"] * 5],
-        )
-        found = self.found()
-        found.add("convminer wgpu", ("ensemble", 4096), [19e6])
-        found.add("convminer wgpu", ("mlp", 4096), [3.0])
-        found.add("torch cuda eager", ("mlp", 4096), [2.0])
-        for seconds, verdict in [([19.0, 5.0], "met"), ([19.0, None], "missed")]:
-            reached = [{"wanted": 0.6, "seconds": each} for each in seconds]
-            found.rewards = [{"device": "wgpu", "reached": reached}]
-            verdicts = [goal.verdict() for goal in goals(found, "wgpu", [4096])[4:]]
-            self.assertEqual(verdicts, ["met", "missed", verdict])
-
-    def test_a_busy_machine_reaches_nothing(self) -> None:
-        """Nor does it miss anything."""
-        found = self.found()
-        found.others = 0.5
-        verdicts = [goal.verdict() for goal in goals(found, None, [4096])]
-        self.assertEqual(verdicts[:2], ["not measured", "disturbed"])
-
-    def test_rounded(self) -> None:
-        """Three digits."""
-        self.assertEqual(shown.rounded(123_456.0), "123,000")
-        self.assertEqual(shown.rounded(None), "-")
+    def test_children_have_so_many_cores(self) -> None:
+        """And all of them again afterwards, whatever comes."""
+        before = os.sched_getaffinity(0)
+        code = "import os; print(len(os.sched_getaffinity(0)))"
+        with self.assertRaises(RuntimeError), command.on_cores(1):
+            self.assertEqual(child.run([sys.executable, "-c", code], 1 << 30).output, "1\n")
+            raise RuntimeError
+        self.assertEqual(os.sched_getaffinity(0), before)
 
 
 if __name__ == "__main__":

@@ -87,11 +87,6 @@ impl LabelledData {
         Ok((table, truths))
     }
 
-    /// The first thing that was named, for what is called after the data.
-    pub(super) fn first(&self) -> &Path {
-        self.data.first().map_or(Path::new(""), PathBuf::as_path)
-    }
-
     /// All that was named, in a line.
     pub(super) fn shown(&self) -> String {
         let shown: Vec<String> = self.data.iter().map(|path| path.display().to_string()).collect();

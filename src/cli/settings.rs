@@ -177,6 +177,16 @@ impl Layers {
         self.training.as_ref().map(|training| training.config.clone()).unwrap_or_default()
     }
 
+    /// Whether the command line gives the argument with this identifier.
+    pub(super) fn command_line_gives(&self, id: &str) -> bool {
+        self.request.given.contains_key(id)
+    }
+
+    /// The identifiers of the arguments that the command line gives.
+    pub(super) fn given(&self) -> impl Iterator<Item = &str> {
+        self.request.given.keys().map(String::as_str)
+    }
+
     /// Whether the file sets this flag for this command alone.
     pub(super) fn is_overridden(&self, command: &str, arg: &Arg) -> bool {
         self.file.as_ref().is_some_and(|file| file.values(Some(command), arg).is_some())
@@ -271,6 +281,10 @@ impl Layers {
     fn layered(&self, command: &str, mut arg: Arg) -> Arg {
         if let Some(values) = self.file_values(Some(command), &arg) {
             arg = arg.default_values(values).required(false);
+        }
+        // What goes on has its data from what was begun.
+        if command == TRAIN && self.command_line_gives("resume") && arg.get_id() == "data" {
+            arg = arg.required(false);
         }
         if self.environment.value(&arg).is_some() {
             let variable = flag::environment_name(&arg);

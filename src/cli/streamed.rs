@@ -86,7 +86,9 @@ pub(super) fn ready(
     config: &TrainConfig,
     printer: &Printer,
 ) -> anyhow::Result<Ready> {
-    let plan = limit.plan().with_hint(|| "--max-memory allows more")?;
+    let members = config.classifier.iter().chain(&config.regressor);
+    let batch_rows = members.map(|member| member.batch_size).max().unwrap_or(1);
+    let plan = limit.plan(batch_rows).with_hint(|| "--max-memory allows more")?;
     options.scan_rows = plan.scan_rows;
     printer.note(format_args!(
         "the rows do not fit into {limit} of memory: they are read from a cache on disk"
@@ -110,7 +112,7 @@ pub(super) fn ready(
 /// Why there is no dataset to train on.
 enum Stumble {
     /// The cache is to be made anew.
-    Damaged(Dataset),
+    Damaged(Box<Dataset>),
     Failed(anyhow::Error),
 }
 
@@ -155,7 +157,7 @@ fn once(
     }
     let survey = surveyed(&dataset, plan, config, &mut phases, printer);
     let survey = match survey {
-        Err(DatasetError::Damaged { .. }) => return Err(Stumble::Damaged(dataset)),
+        Err(DatasetError::Damaged { .. }) => return Err(Stumble::Damaged(Box::new(dataset))),
         survey => survey.map_err(anyhow::Error::from)?,
     };
     Ok(Ready { dataset, survey, plan, limit, prepared: prepared.timings, phases })

@@ -11,7 +11,7 @@ use super::error::WithHint as _;
 use super::printer::Printer;
 use super::progress::{Interrupts, Progress};
 use super::settings::Layers;
-use super::unfinished::{Asked, Unfinished, are_same};
+use super::unfinished::{self, Asked, Unfinished, are_same};
 use super::{ExitStatus, calibrate, cross_validation, report as page, scores, streamed};
 use crate::clock::Moment;
 use crate::dataset::memory::default_limit;
@@ -31,7 +31,7 @@ use crate::train::{self, Resumable, StreamTrained, TrainError, Trained};
 pub struct TrainArgs {
     /// Labelled conversations: files in .parquet, .csv or .ndjson, folders of such, or patterns such
     /// as 'data/*.parquet'
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "resume")]
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
     /// Leave out rows that nothing can be learned from, instead of refusing the file
     #[arg(long, num_args = 0..=1, default_value = "false", default_missing_value = "true",
@@ -121,7 +121,7 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitStatus> {
     // First of all, so that no Ctrl-C comes before somebody listens.
     let interrupts = Interrupts::listen()?;
-    let plan = plan(&args, layers)?;
+    let mut plan = plan(&args, layers)?;
     let config = &plan.config;
     let mut progress = Progress::new(printer, interrupts);
     let sources = plan.labelled.sources(printer)?;
@@ -145,14 +145,21 @@ pub(super) fn run(
         Some(unfinished) => unfinished.out.clone(),
         None => args.out.clone().unwrap_or_else(|| default_out(&sources, now)),
     };
+    if plan.unfinished.is_none()
+        && let Some(left) = unfinished::latest(Path::new(CHECKPOINTS))
+    {
+        let left = left.out.display();
+        printer.note(format_args!("`convminer train --resume` would go on with `{left}`"));
+    }
     free_or_hint(&out)?;
     let states = States { out: &out, unfinished: plan.unfinished.as_ref(), began: now.compact() };
     let device = device::ask(plan.device, printer)?;
-    let learned = if streamed::is_needed(&sources, limit)? {
+    let mut learned = if streamed::is_needed(&sources, limit)? {
         of_stream(&plan, &sources, &states, device, &mut progress, printer)?
     } else {
         of_memory(&plan, &sources, &states, device, &mut progress, printer)?
     };
+    let unfinished = learned.unfinished.take().or(plan.unfinished.take());
     let Learned { trained, conversations, truths, data, device, streaming, .. } = &learned;
     for warning in &trained.warnings {
         printer.warn(warning);
@@ -180,14 +187,14 @@ pub(super) fn run(
     let most = checkpoint::MOST_SAMPLE_ROWS;
     let sample = TrainingSample::draw(conversations, truths, &rows, most, config.seed);
     checkpoint::save_with_sample(&out, &trained.predictor, manifest, &sample)?;
+    if let Err(error) = unfinished.map_or(Ok(()), Unfinished::end) {
+        printer.warn(format_args!("{error:#}"));
+    }
     let status = report(&args, &out, &learned, printer)?;
-    // Last of all: the miner is whole without these.
+    // Last of all: the miner is whole without it.
     let labelled = (conversations.as_slice(), truths.as_slice());
     if let Err(error) = page::write_for_training(&out, &data.file, labelled, trained) {
         printer.warn(format_args!("there is no report of the training: {error:#}"));
-    }
-    if let Err(error) = learned.unfinished.or(plan.unfinished).map_or(Ok(()), Unfinished::end) {
-        printer.warn(format_args!("{error:#}"));
     }
     Ok(status)
 }
@@ -203,38 +210,65 @@ struct Plan {
 }
 
 fn plan(args: &TrainArgs, layers: &Layers) -> anyhow::Result<Plan> {
-    let stated = layers.training();
-    let config = configuration(args, stated.clone())?;
-    let cache = args.cache.clone();
     if !args.resume {
-        let labelled =
-            LabelledData { data: args.data.clone(), drop_invalid: args.drop_invalid };
-        let limit = args.max_memory.unwrap_or_else(default_limit);
-        return Ok(Plan { labelled, config, device: args.device, limit, cache, unfinished: None });
+        return Ok(Plan {
+            labelled: LabelledData { data: args.data.clone(), drop_invalid: args.drop_invalid },
+            config: configuration(args, layers.training())?,
+            device: args.device,
+            limit: args.max_memory.unwrap_or_else(default_limit),
+            cache: args.cache.clone(),
+            unfinished: None,
+        });
     }
     let unfinished = Unfinished::find(args.out.as_deref(), Path::new(CHECKPOINTS))?;
     let run = &unfinished.run;
-    let (recorded, device, limit) = (run.config()?, run.device()?, run.limit());
-    let differs = |flag: &str| {
-        let out = unfinished.out.display();
-        Err(anyhow!("the training of `{out}` was begun with another {flag}"))
-            .with_hint(|| "leave the flag out to go on with it, or --resume to begin anew")
+    let plan = Plan {
+        labelled: LabelledData { data: run.data.clone(), drop_invalid: run.drop_invalid },
+        config: run.config()?,
+        device: run.device()?,
+        limit: run.limit(),
+        cache: args.cache.clone().or_else(|| run.cache.clone()),
+        unfinished: None,
     };
-    if !args.data.is_empty() && !are_same(&args.data, &run.data) {
-        return differs("--data");
+    if let Some(flag) = other_flag(args, layers, &plan)? {
+        let out = unfinished.out.display();
+        return Err(anyhow!("the training of `{out}` was begun with another {flag}"))
+            .with_hint(|| "leave the flag out to go on with it, or --resume to begin anew");
     }
-    // Flags that change nothing leave no trace here: then what is recorded counts.
-    if config != stated && config != recorded {
-        return differs("configuration");
+    Ok(Plan { unfinished: Some(unfinished), ..plan })
+}
+
+/// Flags that may be given for a training that is gone on with, whatever it was begun with.
+const FREE: [&str; 8] =
+    ["resume", "out", "json", "cache", "quiet", "verbose", "color", "config_file"];
+
+/// What the command line asks otherwise than what a run was begun with. The environment and files
+/// may say what they like: the run counts.
+fn other_flag(
+    args: &TrainArgs,
+    layers: &Layers,
+    plan: &Plan,
+) -> anyhow::Result<Option<&'static str>> {
+    let mut settings = layers.given().filter(|id| !FREE.contains(id)).peekable();
+    if settings.peek().is_none() {
+        return Ok(None);
     }
-    if ![DeviceChoice::Auto, device].contains(&args.device) {
-        return differs("--device");
-    }
-    if args.max_memory.is_some_and(|asked| asked != limit) {
-        return differs("--max-memory");
-    }
-    let labelled = LabelledData { data: run.data.clone(), drop_invalid: run.drop_invalid };
-    Ok(Plan { labelled, config: recorded, device, limit, cache, unfinished: Some(unfinished) })
+    let gives = |id| layers.command_line_gives(id);
+    Ok(if gives("data") && !are_same(&args.data, &plan.labelled.data) {
+        Some("--data")
+    } else if gives("drop_invalid") && args.drop_invalid != plan.labelled.drop_invalid {
+        Some("--drop-invalid")
+    } else if gives("device") && ![DeviceChoice::Auto, plan.device].contains(&args.device) {
+        Some("--device")
+    } else if gives("max_memory") && args.max_memory != Some(plan.limit) {
+        Some("--max-memory")
+    } else if settings.any(|id| !["data", "drop_invalid", "device", "max_memory"].contains(&id))
+        && configuration(args, layers.training())? != plan.config
+    {
+        Some("configuration")
+    } else {
+        None
+    })
 }
 
 /// Where the states of a training are kept.
@@ -260,6 +294,7 @@ impl States<'_> {
             device,
             config: &plan.config,
             limit: plan.limit,
+            cache: plan.cache.as_deref(),
         };
         if let Some(unfinished) = self.unfinished {
             unfinished.check(asked)?;

@@ -38,6 +38,8 @@ pub(super) struct Run {
     device: String,
     /// The training configuration, in TOML: JSON would not give back every number to the bit.
     config: String,
+    /// Where the cache is, if it was named; absolute.
+    pub(super) cache: Option<PathBuf>,
     /// What memory may take decides whether and how rows are streamed.
     max_memory_bytes: u64,
     /// When it began, as in file names, so that the latest one can be found.
@@ -53,6 +55,7 @@ pub(super) struct Asked<'a> {
     pub(super) device: DeviceChoice,
     pub(super) config: &'a TrainConfig,
     pub(super) limit: ByteCount,
+    pub(super) cache: Option<&'a Path>,
 }
 
 /// A training's folder; no other process goes on with it while this lives.
@@ -62,12 +65,13 @@ pub(super) struct Unfinished {
     /// The checkpoint that it will write.
     pub(super) out: PathBuf,
     pub(super) run: Run,
+    /// Held as long as this lives.
     _lock: File,
 }
 
 impl Run {
     fn new(asked: Asked<'_>, began: String) -> anyhow::Result<Run> {
-        let Asked { data, data_sha256, drop_invalid, device, config, limit } = asked;
+        let Asked { data, data_sha256, drop_invalid, device, config, limit, cache } = asked;
         Ok(Run {
             version: VERSION.to_owned(),
             data: absolute(data)?,
@@ -75,6 +79,7 @@ impl Run {
             drop_invalid,
             device: device.to_string(),
             config: toml::to_string(config).context("cannot write down the configuration")?,
+            cache: absolute(&cache.map(Path::to_owned).into_iter().collect::<Vec<_>>())?.pop(),
             max_memory_bytes: limit.0,
             began,
         })
@@ -123,15 +128,16 @@ impl Unfinished {
         let run = Run::new(asked, began)?;
         let folder = folder_of(out)?;
         let cannot = || format!("cannot keep the training's state in `{}`", folder.display());
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).with_context(cannot)?;
+        }
+        let lock = lock(&folder)?;
         if folder.exists() {
-            // Whose training it is notices no more than that its states are gone.
-            lock(&folder)?;
             fs::remove_dir_all(&folder).with_context(cannot)?;
         }
-        fs::create_dir_all(&folder).with_context(cannot)?;
+        fs::create_dir(&folder).with_context(cannot)?;
         let text = serde_json::to_vec_pretty(&run)?;
         files::write_atomically(&folder.join(RECORD), &text).with_context(cannot)?;
-        let lock = lock(&folder)?;
         Ok(Unfinished { folder, out: out.to_owned(), run, _lock: lock })
     }
 
@@ -146,7 +152,7 @@ impl Unfinished {
                 .with_hint(|| "--out names the checkpoint of one that is elsewhere");
         };
         let folder = folder_of(out)?;
-        if !folder.is_dir() {
+        if out.exists() || !folder.is_dir() {
             let out = out.display();
             bail!("there is no unfinished training of `{out}`: it has ended, or was never begun");
         }
@@ -171,6 +177,7 @@ impl Unfinished {
     /// Removes the folder: its states are of no more use.
     pub(super) fn end(self) -> anyhow::Result<()> {
         fs::remove_dir_all(&self.folder)
+            .and_then(|()| fs::remove_file(lock_of(&self.folder)))
             .with_context(|| format!("cannot remove `{}`", self.folder.display()))
     }
 }
@@ -182,7 +189,8 @@ pub(super) fn latest(checkpoints: &Path) -> Option<Unfinished> {
         let folder = entry.ok()?.path();
         let name = folder.file_name()?.to_str()?;
         let out = checkpoints.join(name.strip_prefix('.')?.strip_suffix(SUFFIX)?);
-        open(&folder, &out).ok()
+        // A kill right after the checkpoint was written leaves the folder behind.
+        if out.exists() { None } else { open(&folder, &out).ok() }
     });
     found.max_by(|one, other| one.run.began.cmp(&other.run.began))
 }
@@ -207,8 +215,8 @@ fn open(folder: &Path, out: &Path) -> anyhow::Result<Unfinished> {
 
 /// Held by who trains. It goes with the process, however that ends.
 fn lock(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join(RECORD);
-    let file = File::open(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let path = lock_of(folder);
+    let file = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
@@ -217,6 +225,11 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
         // No locks on this file system: then nobody is warned.
         Err(fs::TryLockError::Error(_)) => Ok(file),
     }
+}
+
+/// Beside the folder, so that it is there while the folder comes and goes.
+fn lock_of(folder: &Path) -> PathBuf {
+    folder.with_added_extension("lock")
 }
 
 fn folder_of(out: &Path) -> anyhow::Result<PathBuf> {
@@ -237,6 +250,7 @@ mod tests {
             device: DeviceChoice::Cpu,
             config: &config,
             limit: ByteCount(1 << 30),
+            cache: Some(Path::new("cache")),
         };
         Unfinished::begin(&root.join(name), asked, began.to_owned()).unwrap()
     }
@@ -288,8 +302,8 @@ mod tests {
         ] {
             assert_ne!(other.key(), run.key(), "{other:?}");
         }
-        // Where its data is and when it began do not matter.
-        let elsewhere = Run { data: Vec::new(), began: "2".to_owned(), ..run.clone() };
+        // Where its data and cache are and when it began do not matter.
+        let elsewhere = Run { data: Vec::new(), cache: None, began: "2".to_owned(), ..run.clone() };
         assert_eq!(elsewhere.key(), run.key());
     }
 }

@@ -11,9 +11,9 @@
 //! sum. Nothing is mapped into memory, for that is not possible in safe Rust: blocks are read at
 //! their positions, and the system's page cache is what keeps them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use super::row::{ROW_BYTES, Row};
 use crate::files::temporary_name;
 
 /// What the file begins and ends with; the number is the format's.
-const MAGIC: &[u8; 8] = b"cmrows01";
+pub(super) const MAGIC: &[u8; 8] = b"cmrows01";
 /// Where the rows begin: at a multiple of their size.
 const HEADER_BYTES: usize = 256;
 /// What follows the footer's text.
@@ -58,7 +58,7 @@ pub(super) struct Footer {
 }
 
 /// A cache in the making. It has its name only when it is whole; on every way out before that
-/// nothing of it is left.
+/// nothing of it is left. Its file is locked as long as somebody makes it.
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
@@ -72,8 +72,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(path: &Path) -> io::Result<Writer> {
-        let temporary = temporary_name(path);
-        let file = File::create(&temporary)?;
+        let (temporary, file) = create_locked(path)?;
         let mut writer = Writer {
             path: path.to_owned(),
             temporary,
@@ -131,6 +130,28 @@ impl Drop for Writer {
         // After a rename there is nothing of this name.
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+/// Creates a file beside `path` that nobody else writes to, and locks it, by which
+/// [`remove_unfinished`](super::folder::remove_unfinished) knows that somebody lives who makes it.
+fn create_locked(path: &Path) -> io::Result<(PathBuf, File)> {
+    /// In other containers there may be processes of the same number.
+    const ATTEMPTS: usize = 100;
+    for attempt in 0..ATTEMPTS {
+        let temporary = temporary_name(&path.with_extension(format!("cache.{attempt}")));
+        let file = match File::options().write(true).create_new(true).open(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        match file.try_lock() {
+            // Somebody took it for a dead one's before it was locked.
+            Err(TryLockError::WouldBlock) => continue,
+            Ok(()) if file.metadata()?.nlink() == 0 => continue,
+            // Where nothing can be locked, nobody else can lock it to remove it.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok((temporary, file)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Rows in a cache, ready to be read.
@@ -348,6 +369,24 @@ mod tests {
         let mut buffer = Vec::new();
         assert!(dataset.block(0, &mut buffer).is_ok());
         assert!(matches!(numbers(&dataset), Err(DatasetError::Damaged { .. })));
+    }
+
+    #[test]
+    fn two_who_make_the_same_are_not_in_each_others_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0123456789abcdef.cache");
+        let writers = [(); 2].map(|()| Writer::create(&path).unwrap());
+        crate::dataset::folder::remove_unfinished(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        for mut writer in writers {
+            let mut bytes = Vec::new();
+            row(1).append_to(&mut bytes);
+            writer.write(&bytes).unwrap();
+            let footer = Footer { key: "key".to_owned(), rows: 1, ..Footer::default() };
+            writer.finish(footer).unwrap();
+            assert_eq!(Dataset::open(&path, "key").unwrap().unwrap().rows(), 1);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

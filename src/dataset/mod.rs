@@ -1,6 +1,6 @@
 //! More data than memory: many files as one table, whose features are computed once.
 //!
-//! [`Sources`] finds the files, [`prepare`] reads them in one streaming pass into a cache on disk,
+//! [`Sources`] finds the files, [`prepare()`] reads them in one streaming pass into a cache on disk,
 //! a [`Dataset`] gives its rows back block by block, and a [`Survey`] is what must be known of all
 //! rows before one is learned from: the scaler, the rows that are held out, and a sample. How much
 //! memory all that may take is decided by [`memory`].

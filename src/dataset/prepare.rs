@@ -72,6 +72,8 @@ pub fn prepare(
     let folder = folder::of(options.folder.as_deref(), files);
     let cannot = |path: &Path, source| DatasetError::Cache { path: path.to_owned(), source };
     let place = folder::place(&folder, files, options.drop_invalid);
+    // Before anything is read, hashes among it.
+    let stamps = hash::Stamps::of(files)?;
     // A cache can only be believed if the sources are still what it was made of.
     let mut hashes = None;
     if place.exists() {
@@ -80,15 +82,17 @@ pub fn prepare(
         if let Some(dataset) = Dataset::open(&place, &key).map_err(|it| cannot(&place, it))? {
             return Ok(Prepared { dataset, timings: None });
         }
+        // Of no use to anybody, and the new one may need its room.
+        folder::remove_outdated(&place).map_err(|source| cannot(&place, source))?;
         hashes = Some(found);
     }
     fs::create_dir_all(&folder).map_err(|source| cannot(&folder, source))?;
     folder::remove_unfinished(&folder).map_err(|source| cannot(&folder, source))?;
     let start = clock.now_ns();
     let mut making = Making { options, clock, observe, timings: PrepareTimings::default() };
-    let key = making.make(files, &place, hashes)?;
+    let key = making.make(files, &place, hashes, &stamps)?;
     let timings = PrepareTimings { seconds: seconds_since(start, clock), ..making.timings };
-    folder::remove_old(&folder).map_err(|source| cannot(&folder, source))?;
+    folder::remove_old(&folder, &place).map_err(|source| cannot(&folder, source))?;
     let dataset = Dataset::open(&place, &key).map_err(|source| cannot(&place, source))?;
     let dataset = dataset.ok_or(DatasetError::Damaged { path: place })?;
     Ok(Prepared { dataset, timings: Some(timings) })
@@ -126,9 +130,9 @@ impl Making<'_> {
         files: &[PathBuf],
         place: &Path,
         hashes: Option<Vec<String>>,
+        stamps: &hash::Stamps,
     ) -> Result<String, DatasetError> {
         let cannot = |source| DatasetError::Cache { path: place.to_owned(), source };
-        let stamps = hash::Stamps::of(files)?;
         let writer = Writer::create(place).map_err(cannot)?;
         let clock = self.clock;
         let (scanned, written, hashes) = thread::scope(|scope| {

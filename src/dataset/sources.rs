@@ -3,18 +3,23 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use glob::{MatchOptions, Pattern, PatternError};
 
 use crate::features::table::Format;
 
 /// What a pattern has and hardly any file name.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
+/// What stands for folders of any depth in a pattern.
+const ANY_DEPTH: &str = "**";
 
 /// The tables that were named, sorted by their paths; a file that is named twice is in it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     files: Vec<PathBuf>,
-    /// Files of other kinds that lie in the folders or match the patterns.
+    /// Files of other kinds that lie in the folders or match the patterns, and those below `**` whose
+    /// names are not UTF-8, which no pattern can be held against.
     skipped: usize,
 }
 
@@ -33,7 +38,7 @@ pub enum SourcesError {
         /// What was given.
         pattern: String,
         /// What is wrong with it.
-        source: glob::PatternError,
+        source: PatternError,
     },
     /// Nothing in a folder, or nothing that matches, is a table.
     #[error(
@@ -61,7 +66,9 @@ pub enum SourcesError {
 
 impl Sources {
     /// Finds the tables that are named by files, folders and patterns. Of a folder, what lies
-    /// directly in it and is not hidden counts. Whether a file can be read is left to its reader.
+    /// directly in it and is not hidden counts. A `**` stands for folders that are not hidden and no
+    /// links, which might lead back to where they are. Whether a file can be read is left to its
+    /// reader.
     ///
     /// # Errors
     ///
@@ -73,7 +80,17 @@ impl Sources {
                 let listed = listed(path)?;
                 sources.add_tables(path.display().to_string(), listed)?;
             } else if !path.exists() && is_pattern(path) {
-                let (pattern, matching) = matching(path)?;
+                let pattern = path.to_string_lossy().into_owned();
+                let matching = if pattern.contains(ANY_DEPTH) {
+                    let (matching, unnamed) = matching_below(&pattern)?;
+                    sources.skipped += unnamed;
+                    matching
+                } else {
+                    matching(&pattern)?
+                };
+                if matching.is_empty() {
+                    return Err(SourcesError::NothingMatches { pattern });
+                }
                 sources.add_tables(pattern, matching)?;
             } else {
                 Format::of(path)?;
@@ -109,7 +126,7 @@ impl Sources {
         &self.files
     }
 
-    /// How many files of other kinds were passed over.
+    /// How many files were passed over that were not asked for by name and are no tables.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
@@ -147,13 +164,14 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, SourcesError> {
     Ok(files)
 }
 
-/// The pattern as text, and the files that match it.
-fn matching(pattern: &Path) -> Result<(String, Vec<PathBuf>), SourcesError> {
-    let text = pattern.to_string_lossy().into_owned();
-    let paths = glob::glob(&text)
-        .map_err(|source| SourcesError::Pattern { pattern: text.clone(), source })?;
+fn wrong(pattern: &str, source: PatternError) -> SourcesError {
+    SourcesError::Pattern { pattern: pattern.to_owned(), source }
+}
+
+/// The files that match a pattern of a certain depth.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourcesError> {
     let mut files = Vec::new();
-    for path in paths {
+    for path in glob::glob(pattern).map_err(|source| wrong(pattern, source))? {
         let path = path.map_err(|error| SourcesError::List {
             path: error.path().to_owned(),
             source: error.into(),
@@ -162,10 +180,45 @@ fn matching(pattern: &Path) -> Result<(String, Vec<PathBuf>), SourcesError> {
             files.push(path);
         }
     }
-    if files.is_empty() {
-        return Err(SourcesError::NothingMatches { pattern: text });
+    Ok(files)
+}
+
+/// The files that match a pattern with `**`, and how many have a name that is not UTF-8. `glob` would
+/// go into folders by links too, and so round and round.
+fn matching_below(pattern: &str) -> Result<(Vec<PathBuf>, usize), SourcesError> {
+    Pattern::new(pattern).map_err(|source| wrong(pattern, source))?;
+    let is_plain = |part: &Component<'_>| !is_pattern(part.as_ref());
+    let top: PathBuf = Path::new(pattern).components().take_while(is_plain).collect();
+    let rest: PathBuf = Path::new(pattern).components().skip_while(is_plain).collect();
+    let rest = Pattern::new(&rest.to_string_lossy()).map_err(|source| wrong(pattern, source))?;
+    // As in a shell, only `**` goes beyond a name.
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+    let (mut files, mut unnamed) = (Vec::new(), 0);
+    let here = if top.as_os_str().is_empty() { Path::new(".") } else { &top };
+    let mut open = if here.is_dir() { vec![here.to_owned()] } else { Vec::new() };
+    while let Some(folder) = open.pop() {
+        let failed = |source| SourcesError::List { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if is_hidden(&path) {
+                continue;
+            }
+            if entry.file_type().map_err(failed)?.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let below = path.strip_prefix(here).unwrap_or(&path);
+            match below.to_str() {
+                None => unnamed += usize::from(path.is_file()),
+                Some(name) if rest.matches_with(name, options) && path.is_file() => {
+                    files.push(top.join(below));
+                }
+                Some(_) => {}
+            }
+        }
     }
-    Ok((text, files))
+    Ok((files, unnamed))
 }
 
 #[cfg(test)]
@@ -219,6 +272,34 @@ mod tests {
         ] {
             assert_eq!(found(folder.path(), named), expected, "{named:?}");
         }
+    }
+
+    #[test]
+    fn any_depth_ends_at_links() {
+        let folder = folder(&["b.csv", "notes.txt"]);
+        for deeper in ["x/y", ".hidden", "x/.convminer-cache"] {
+            fs::create_dir_all(folder.path().join(deeper)).unwrap();
+        }
+        for name in ["x/c.csv", "x/y/d.csv", ".hidden/e.csv", "x/.convminer-cache/f.csv"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("x/round")).unwrap();
+        // A link to a file is one.
+        std::os::unix::fs::symlink("y/d.csv", folder.path().join("x/link.csv")).unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let found = |named: &str| found(folder.path(), &[named]);
+        // The link's file is in it once, by the name that comes first.
+        assert_eq!(found("**/*.csv"), Ok((names(&["b.csv", "x/c.csv", "x/link.csv"]), 0)));
+        assert_eq!(found("**/*").unwrap().1, 1, "the notes, once");
+        assert_eq!(found("x/**/?.csv"), Ok((names(&["x/c.csv", "x/y/d.csv"]), 0)));
+        assert_eq!(found("**/y/*"), Ok((names(&["x/y/d.csv"]), 0)));
+        assert_eq!(found("none/**/*"), Err("`none/**/*`: no file matches".to_owned()));
+        let wrong = Sources::find(&[folder.path().join("a**.csv")]).unwrap_err();
+        assert!(matches!(wrong, SourcesError::Pattern { .. }), "{wrong}");
+
+        let unnamed = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.csv");
+        fs::write(folder.path().join("x").join(unnamed), "").unwrap();
+        assert_eq!(found("x/**/?.csv"), Ok((names(&["x/c.csv", "x/y/d.csv"]), 1)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::features::Conversation;
 use crate::features::scaler::Scaler;
 use crate::features::table::{self, ExampleWriter, LabelMode, Table};
@@ -124,6 +124,33 @@ fn a_cache_is_used_again_until_something_changes() {
     let lenient = prepare(&folder.sources(), &lenient, &SystemClock, &mut |_| ()).unwrap();
     assert!(lenient.timings.is_some());
     assert_eq!(folder.caches().len(), 2);
+}
+
+/// Writes to a source as soon as somebody looks at it: after the hashes were found to be others, and
+/// before the rows are read.
+#[derive(Debug)]
+struct Meddler(PathBuf);
+
+impl Clock for Meddler {
+    fn now_ns(&self) -> u64 {
+        let mut file = fs::File::options().append(true).open(&self.0).unwrap();
+        std::io::Write::write_all(&mut file, b"\n").unwrap();
+        0
+    }
+}
+
+#[test]
+fn what_is_written_between_hash_and_rows_is_seen() {
+    let folder = Folder::new();
+    let path = folder.write("a.csv", 1, 40);
+    prepared(&folder.sources());
+    let other = folder.write("a.csv", 2, 40);
+    assert_eq!(path, other);
+    let clock = Meddler(path.clone());
+    let error = prepare(&folder.sources(), &options(None), &clock, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, DatasetError::Changed { .. }), "{error}");
+    // The outdated cache was not kept beside the new one.
+    assert_eq!(folder.caches().len(), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The folder of a search: what is searched, a line a result, and what was found.
 //!
-//! - `search.json`: data, seed, space and start, written first and never changed
+//! - `search.json`: data, seed, device, space and start, written first and never changed
 //! - `trials.ndjson`: a [`Record`] a line, only ever appended to
 //! - `train.toml`: the best configuration so far
 //! - `unseen.json`: the last measurement on the rows that no decision saw
@@ -36,6 +36,8 @@ pub(super) struct Header {
     pub(super) data: String,
     pub(super) rows: usize,
     pub(super) seed: u64,
+    /// Where trials are trained: on another one the same trial gives another miner.
+    pub(super) device: String,
     /// SHA-256 of ranges and start.
     pub(super) space: String,
     /// Rows of the rungs, and of the two parts that are held out.
@@ -71,6 +73,7 @@ impl Header {
             ("number of rows", self.rows.to_string(), now.rows.to_string()),
             ("content of the data", short(&self.data), short(&now.data)),
             ("seed", self.seed.to_string(), now.seed.to_string()),
+            ("device", self.device.clone(), now.device.clone()),
             ("start or space", short(&self.space), short(&now.space)),
             ("ladder of rows", format!("{:?}", self.rungs), format!("{:?}", now.rungs)),
         ];
@@ -260,6 +263,7 @@ mod tests {
             data: "d".repeat(64),
             rows: 1000,
             seed: 7,
+            device: "cpu".to_owned(),
             space: "s".repeat(64),
             rungs: vec![100, 300],
             judged: 150,
@@ -332,6 +336,10 @@ mod tests {
             (Header { data: "e".repeat(64), ..header() }, "another content of the data: ddd"),
             (Header { rows: 999, ..header() }, "another number of rows: 1000 there, and 999 now"),
             (Header { seed: 8, ..header() }, "another seed: 7 there, and 8 now"),
+            (
+                Header { device: "wgpu:0".to_owned(), ..header() },
+                "another device: cpu there, and wgpu:0 now",
+            ),
             (Header { space: "t".repeat(64), ..header() }, "another start or space"),
             (Header { format: 2, ..header() }, "another format"),
         ] {

@@ -109,6 +109,7 @@ pub fn search(
         data: folder::sha256(rows),
         rows: truths.len(),
         seed: plan.seed,
+        device: place.name.clone(),
         space: space.sha256(),
         rungs: parts.rungs.iter().map(Vec::len).collect(),
         judged: parts.judged.len(),

@@ -127,6 +127,8 @@ impl Learner for Autodiff {
         let shape = [rows.len(), INPUT_COUNT];
         let inputs = TensorData::new(rows.inputs.clone(), shape);
         let (converted, times) = rows.targets(unit);
+        // First of all, so that the device need not hold both.
+        (self.rows, self.order) = (None, None);
         self.rows = Some(Rows {
             inputs: Tensor::from_data(inputs, &self.device),
             converted: Tensor::from_floats(converted.as_slice(), &self.device),
@@ -179,6 +181,8 @@ impl Learner for Autodiff {
         let (values, moments) = values.split_at(all);
         let (first, second) = moments.split_at(trained);
         let network = self.network.take().expect("looked at above. This is a bug.");
+        // Settles running statistics: an update that is pending would be laid over those of the state.
+        network.valid();
         self.network = Some(weights::fill(network, values));
         self.losses = Tensor::zeros([1], &self.device.clone().inner());
         self.optimizer.restore(u64::from_le_bytes(*steps) as usize, first, second);
@@ -309,7 +313,8 @@ mod tests {
 
     fn part() -> Part {
         let value = |index: usize| (index as f32 * 0.37).sin() * 2.0;
-        let truth = |row: usize| Truth { converted: row % 3 == 0, time_seconds: row as f64 };
+        let truth =
+            |row: usize| Truth { converted: row.is_multiple_of(3), time_seconds: row as f64 };
         Part {
             inputs: (0..ROWS * INPUT_COUNT).map(value).collect(),
             truths: (0..ROWS).map(truth).collect(),

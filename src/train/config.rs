@@ -194,6 +194,8 @@ impl TrainConfig {
         if let Some(share) = self.valid_fraction {
             expect("valid_fraction", (0.05..=0.5).contains(&share), "in 0.05..=0.5", share)?;
         }
+        // TOML has no larger numbers.
+        expect("seed", i64::try_from(self.seed).is_ok(), "at most 2^63 - 1", self.seed)?;
         expect("folds", self.folds <= 100, "in 0..=100", self.folds)?;
         if let Rule::Threshold(threshold) = self.decision {
             expect("decision", (0.0..=1.0).contains(&threshold), "in 0..=1", threshold)?;

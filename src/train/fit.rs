@@ -51,6 +51,14 @@ pub(super) struct Streams<'a> {
     pub(super) converted: &'a dyn ChunkSource,
 }
 
+impl Streams<'_> {
+    /// How many rows there are to learn from, and how many of them converted after a known time.
+    pub(super) fn rows(&self) -> (usize, usize) {
+        let rows = |source: &dyn ChunkSource| source.chunk_rows().iter().sum::<usize>();
+        (rows(self.all), rows(self.converted))
+    }
+}
+
 /// One network's training.
 struct Lesson<'a> {
     stage: Stage,
@@ -106,12 +114,23 @@ impl Fit<'_> {
             );
             return Ok(fitted);
         }
-        let converted = self.training.converted_times().len();
+        let converted = match self.streams {
+            // A sample may hold none of few.
+            Some(streams) => streams.rows().1,
+            None => self.training.converted_times().len(),
+        };
         if converted < FEWEST_CONVERTED {
             record.warn(format!(
                 "only {converted} training rows converted, fewer than {FEWEST_CONVERTED}: no \
                  regressor was trained, and the time is the best constant"
             ));
+            return Ok(fitted);
+        }
+        if self.validation.converted_times().is_empty() {
+            record.warn(
+                "no held-out row converted after a known time: no regressor was trained, and the \
+                 time is the best constant",
+            );
             return Ok(fitted);
         }
         fitted.regressors = self.regressors(record)?;
@@ -297,14 +316,19 @@ impl Fit<'_> {
     }
 }
 
-/// Rows that are evaluated at once: many, for launches are what a GPU takes time for, but no more
-/// than what their encodings leave room for.
+/// Rows that a GPU evaluates at once: many, for launches are what it takes time for, but no more than
+/// what their encodings leave room for.
 const EVALUATED_AT_ONCE: usize = 1 << 15;
+/// Rows that the CPU evaluates at once, which gains nothing by more: an encoding is thirty times as
+/// large as its row, and memory may be limited.
+const EVALUATED_ON_CPU: usize = 1 << 11;
 
 impl HeldOutPart {
     fn new(part: &Part, unit_seconds: f64, device: &Device) -> HeldOutPart {
         let (converted, times) = part.targets(unit_seconds);
-        let inputs = part.inputs.chunks(EVALUATED_AT_ONCE * INPUT_COUNT).map(|rows| {
+        let on_gpu = memory::may_run_short(device);
+        let at_once = if on_gpu { EVALUATED_AT_ONCE } else { EVALUATED_ON_CPU };
+        let inputs = part.inputs.chunks(at_once * INPUT_COUNT).map(|rows| {
             let shape = [rows.len() / INPUT_COUNT, INPUT_COUNT];
             Tensor::from_data(TensorData::new(rows.to_vec(), shape), device)
         });

@@ -2,8 +2,9 @@
 //!
 //! A device computes later than it is asked, and tells of its failures where it is read from. So the
 //! first step of each size is waited for, and what fails later comes to light at the end of its
-//! pass. Either is gone back over in steps of the same rows by halves: their gradients are added up,
-//! so that only networks with batch norm, whose statistics are of fewer rows then, can tell.
+//! pass. Either is gone back over in steps of the same rows by halves, whose gradients are added up.
+//! What is of a whole batch is of its parts then: a batch norm's statistics, dropout's draws, and the
+//! mean over converted rows in the reward loss.
 
 use std::ops::Range;
 
@@ -277,7 +278,8 @@ mod tests {
 
     fn part() -> Part {
         let value = |index: usize| (index as f32 * 0.37).sin() * 2.0;
-        let truth = |row: usize| Truth { converted: row % 3 == 0, time_seconds: row as f64 };
+        let truth =
+            |row: usize| Truth { converted: row.is_multiple_of(3), time_seconds: row as f64 };
         Part {
             inputs: (0..ROWS * INPUT_COUNT).map(value).collect(),
             truths: (0..ROWS).map(truth).collect(),

@@ -138,6 +138,12 @@ pub enum TrainError {
     /// There is too little to learn from.
     #[error("expected at least {FEWEST_ROWS} labelled rows to train on, but there are {0}")]
     TooFewRows(usize),
+    /// Rows with the same conversation are held out together or not at all.
+    #[error(
+        "no row was held out, because most of the {0} rows are copies of few conversations, which \
+         stay together; hold out more of them with `--valid-fraction`"
+    )]
+    NothingHeldOut(usize),
     /// More rows than a tensor's index can name.
     #[error("expected at most {most} rows, but there are {0}", most = i32::MAX)]
     TooManyRows(usize),

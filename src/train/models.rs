@@ -52,7 +52,12 @@ impl Models {
                 Some(_) => fit_baseline(&thinned(&training), record),
                 None => fit_baseline(&training, record),
             };
-            let fitted = if training.has_both_classes() {
+            let has_both_classes = match streams.map(|streams| streams.rows()) {
+                // A sample may hold none of few.
+                Some((all, converted)) => converted > 0 && converted < all,
+                None => training.has_both_classes(),
+            };
+            let fitted = if has_both_classes {
                 let (training, validation) = (&training, &validation);
                 Fit { training, streams, validation, config, unit_seconds, fold, device }
                     .run(record)?

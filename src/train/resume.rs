@@ -5,6 +5,7 @@
 //! with the weights of one that was never interrupted, bit for bit on the CPU.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -75,7 +76,14 @@ impl<'a> Bookmark<'a> {
     /// Where an earlier process was, if it left something that can be used.
     pub(super) fn open(&mut self) -> Option<Progress> {
         let (states, path) = self.states.as_mut()?;
-        let bytes = fs::read(&*path).ok()?;
+        let bytes = match fs::read(&*path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.refuse(&error);
+                return None;
+            }
+        };
         let progress = read(&bytes, &states.key);
         if progress.is_none() {
             self.refuse(&"it is damaged, or of other data, settings or another version");

@@ -55,6 +55,10 @@ pub struct StreamTrained {
     pub truths: Vec<Truth>,
 }
 
+/// Rows that are held out, if there is room for them and nobody asked for fewer: copies stay together,
+/// so the few of a small share might be copies of a handful of conversations.
+const ENOUGH_HELD_OUT: f64 = 20_000.0;
+
 /// How a dataset is parted for this configuration, and the share of rows that was asked for to be
 /// held out, if the plan has no room for them.
 pub fn survey_options(
@@ -63,10 +67,13 @@ pub fn survey_options(
     plan: &MemoryPlan,
 ) -> (SurveyOptions, Option<f64>) {
     let rarer = dataset.converted().min(dataset.rows() - dataset.converted());
+    let rows = dataset.rows() as f64;
     let asked = config.held_out_share(rarer);
+    // No more than of a small table, and no more than what was asked for.
+    let enough = config.held_out_share(0).min(ENOUGH_HELD_OUT / rows);
     let most = plan.sample_rows as f64 / 2.0;
-    let held_out_share = asked.min(most / dataset.rows() as f64);
-    let held_out = (held_out_share * dataset.rows() as f64).ceil() as usize;
+    let held_out_share = asked.max(enough).min(most / rows);
+    let held_out = (held_out_share * rows).ceil() as usize;
     let sample_rows = plan.sample_rows - held_out.min(plan.sample_rows / 2);
     let options = SurveyOptions { seed: config.seed, held_out_share, sample_rows };
     (options, (held_out_share < asked).then_some(asked))
@@ -91,8 +98,11 @@ pub fn train_streamed(
         return Err(TrainError::FoldsInMemory(config.folds));
     }
     let sampled = survey.sample.len();
-    if sampled < FEWEST_ROWS || survey.held_out.is_empty() {
+    if sampled < FEWEST_ROWS {
         return Err(TrainError::TooFewRows(sampled + survey.held_out.len()));
+    }
+    if survey.held_out.is_empty() {
+        return Err(TrainError::NothingHeldOut(survey.training_rows));
     }
     let conversations =
         [survey.sample.conversations.as_slice(), &survey.held_out.conversations].concat();
@@ -106,7 +116,7 @@ pub fn train_streamed(
         scaler: &survey.scaler,
         held_out: &survey.held_out.numbers,
         selection,
-        chunks: chunks(rows, chunk_rows).map(|rows| rows.len()).collect(),
+        chunks: chunks(rows, chunk_rows.min(overlapping(rows))).map(|rows| rows.len()).collect(),
     };
     let all = passes(Selection::All, survey.training_rows);
     let converted = passes(Selection::Converted, survey.training_converted);
@@ -122,6 +132,14 @@ pub fn train_streamed(
     };
     let trained = parted.train(config, device, observer, states)?;
     Ok(StreamTrained { trained, conversations, truths })
+}
+
+/// The rows of a chunk with which a pass is mostly trained while it is read: before the first chunk
+/// there is nothing to do but to wait for it.
+fn overlapping(rows: usize) -> usize {
+    /// Enough to be shuffled well.
+    const FEWEST: usize = 1 << 16;
+    rows.div_ceil(4).max(FEWEST)
 }
 
 /// So many rows in as few chunks of nearly the same size as have at most `most` each: a short rest
@@ -199,7 +217,7 @@ impl Passes<'_> {
         sender: &SyncSender<Result<Part, DatasetError>>,
     ) -> Result<(), DatasetError> {
         let mut sizes = self.chunks.iter().copied();
-        let mut size = sizes.next().unwrap_or(0);
+        let Some(mut size) = sizes.next() else { return Ok(()) };
         let mut part = part_of(size);
         let mut buffer = Vec::new();
         for block in order {
@@ -211,27 +229,30 @@ impl Passes<'_> {
                 if skipped.next_if(|skipped| **skipped == number).is_some() {
                     continue;
                 }
-                self.push(&row, &mut part);
-                if part.len() == size {
-                    size = sizes.next().unwrap_or(0);
-                    let full = std::mem::replace(&mut part, part_of(size));
-                    if sender.send(Ok(full)).is_err() {
-                        return Ok(());
-                    }
+                if !self.takes(&row, &mut part) || part.len() < size {
+                    continue;
                 }
+                let next = sizes.next();
+                let full = std::mem::replace(&mut part, part_of(next.unwrap_or(0)));
+                // Nobody listens any more if the pass was given up.
+                let (Ok(()), Some(next)) = (sender.send(Ok(full)), next) else { return Ok(()) };
+                size = next;
             }
         }
         Ok(())
     }
 
-    fn push(&self, row: &Row, part: &mut Part) {
+    /// Adds a row to a part, scaled, if it is one of the pass.
+    fn takes(&self, row: &Row, part: &mut Part) -> bool {
         let truth = row.truth();
-        if self.selection.has(&truth) {
-            let mut inputs = row.inputs();
-            self.scaler.scale(&mut inputs);
-            part.inputs.extend_from_slice(&inputs);
-            part.truths.push(within_answers(truth));
+        if !self.selection.has(&truth) {
+            return false;
         }
+        let mut inputs = row.inputs();
+        self.scaler.scale(&mut inputs);
+        part.inputs.extend_from_slice(&inputs);
+        part.truths.push(within_answers(truth));
+        true
     }
 }
 

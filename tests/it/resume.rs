@@ -55,7 +55,8 @@ fn start(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-const TRAIN: [&str; 7] = ["train", "--data", "a.parquet", "--config", "train.toml", "--device", "cpu"];
+const TRAIN: [&str; 7] =
+    ["train", "--data", "a.parquet", "--config", "train.toml", "--device", "cpu"];
 
 /// The sizes of what the states of a run's networks are, by name, as a measure of how far it is.
 fn states(folder: &Path, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -130,7 +131,8 @@ fn what_cannot_be_gone_on_with_is_said() {
     assert!(kill_after_a_step(folder, "b", child));
     let other = fail(convminer(folder).args(["train", "--resume", "--out", "b", "--seed", "8"]));
     assert!(other.contains("another configuration"), "{other}");
-    let device = fail(convminer(folder).args(["train", "--resume", "--out", "b", "--data", "c.csv"]));
+    let device =
+        fail(convminer(folder).args(["train", "--resume", "--out", "b", "--data", "c.csv"]));
     assert!(device.contains("--data"), "{device}");
 
     generate(folder, "rule", 6000, 6, "a.parquet");

@@ -176,7 +176,12 @@ fn what_cannot_be_read_or_done_is_told() {
         assert!(told.contains(expected), "{data:?} {more:?}:\n{told}");
     }
     // The least that is told is enough.
-    let told = fail(&mut train(folder, &["a.parquet"], "out", &["--max-memory", "90MiB"]));
+    let told = fail(&mut train(
+        folder,
+        &["a.parquet"],
+        "out",
+        &["--max-memory", "90MiB", "--batch-size", "4096"],
+    ));
     let least = told.split("at least ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     let least = least.replace(' ', "");
     let results = json(&succeed(&mut train(

@@ -5,12 +5,13 @@
 //! means is what it would mean in a request.
 
 use std::fs::File;
+use std::io::{self, Read};
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
 use super::builder::{Builder, Cell, Halt};
 use super::columns::Role;
-use super::{TableError, open};
+use super::{LONGEST_ROW, TableError, open};
 
 pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
     let mut records = Records {
@@ -19,7 +20,7 @@ pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(1 << 20)
-            .from_reader(open(&builder.path)?),
+            .from_reader(Bounded { file: open(&builder.path)?, bytes: 0 }),
         record: StringRecord::new(),
         count: 0,
     };
@@ -83,9 +84,33 @@ fn other_separator(names: &[String]) -> Option<&'static str> {
     }
 }
 
+/// A file of which only so much is read for one record.
+struct Bounded {
+    file: File,
+    /// Read since the record began, but for what was read ahead before.
+    bytes: u64,
+}
+
+impl Bounded {
+    fn is_exhausted(&self) -> bool {
+        self.bytes >= LONGEST_ROW
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_exhausted() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let count = self.file.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
 /// The records of a file, of which the first is the header.
 struct Records {
-    reader: Reader<File>,
+    reader: Reader<Bounded>,
     record: StringRecord,
     /// How many records there are up to the current one.
     count: usize,
@@ -95,11 +120,18 @@ impl Records {
     /// Reads the next record; false at the end of the file.
     fn next(&mut self, builder: &Builder<'_>) -> Result<bool, TableError> {
         self.count += 1;
+        let start = self.reader.position().line();
+        self.reader.get_mut().bytes = 0;
         match self.reader.read_record(&mut self.record) {
             Ok(more) => Ok(more),
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
                 Err(match error.into_kind() {
+                    ErrorKind::Io(_) if self.reader.get_ref().is_exhausted() => {
+                        let message = "it has more than 16 MiB; close the quote that is open, or \
+                                       end the row with a line feed";
+                        self.wrong_at(builder, start, message.to_owned())
+                    }
                     ErrorKind::Io(source) => {
                         TableError::Read { path: builder.path.clone(), source }
                     }

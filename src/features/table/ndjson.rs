@@ -4,14 +4,17 @@
 //! `json` are understood here too. Polars' reader would refuse the whole file for one of them.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 
 use jiter::{Jiter, JiterError, JsonValue};
 
 use super::builder::{Builder, Cell, Halt};
 use super::columns::{Columns, Role};
-use super::{TableError, open};
+use super::{LONGEST_ROW, TableError, open};
 use crate::features::reader::{self, ReadError};
+
+/// Names that are remembered though nobody needs them, for errors that tell what was found.
+const MOST_NAMES: usize = 500;
 
 pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
     let mut input = BufReader::with_capacity(1 << 20, open(&builder.path)?);
@@ -21,10 +24,18 @@ pub(super) fn read(builder: &mut Builder<'_>) -> Result<(), Halt> {
     for line in 1.. {
         buffer.clear();
         let length = input
+            .by_ref()
+            .take(LONGEST_ROW + 1)
             .read_until(b'\n', &mut buffer)
             .map_err(|source| TableError::Read { path: builder.path.clone(), source })?;
         if length == 0 {
             break;
+        }
+        if length as u64 > LONGEST_ROW && !buffer.ends_with(b"\n") {
+            let path = builder.path.clone();
+            let message =
+                "it has more than 16 MiB; put each object on a line of its own".to_owned();
+            return Err(TableError::Line { path, line, message }.into());
         }
         // A byte-order mark, which some editors put before the first line.
         let content = buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&buffer).trim_ascii();
@@ -70,7 +81,8 @@ fn read_line(
     let mut key = json.next_object().map_err(|error| wrong(builder, error.to_string()))?;
     while let Some(name) = key {
         let role = Role::of(name, with_labels);
-        if !seen.contains(name) {
+        let is_wanted = |role: Role| !columns.has(role);
+        if !seen.contains(name) && (seen.len() < MOST_NAMES || role.is_some_and(is_wanted)) {
             // Rows may differ in spelling; within one, the last value counts, as in a request.
             columns.add(name, with_labels);
             seen.insert(name.to_owned());

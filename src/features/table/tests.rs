@@ -156,6 +156,66 @@ fn what_is_wrong_late_says_where() {
     assert!(error.to_string().contains("row 12: expected `conversion_happened`"), "{error}");
 }
 
+/// What is no table fills no memory, and is told by its place.
+#[test]
+fn a_row_without_end() {
+    let long = "x".repeat(LONGEST_ROW as usize + (2 << 20));
+    let header = "session_id,message_ratio,conversion_happened\n";
+    let object = "{\"message_ratio\": 1, \"conversion_happened\": 0}\n";
+    for (name, text, expected) in [
+        ("a.csv", format!("{header}a,1,0\nb,1,0\n\"{long}"), "row 3 (from line 4 on): it has more"),
+        ("b.csv", format!("{long},"), "the header: it has more than 16 MiB; close the quote"),
+        ("a.ndjson", format!("{object}\n{long}"), "line 3 is not a JSON object: it has more than"),
+    ] {
+        let (_folder, path) = file(name, &text);
+        let mut visit = |_| ControlFlow::Continue(());
+        let error = scan(&path, options(STRICT, 2), &mut visit).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    // One that is as long as it may be.
+    let id = &long[..LONGEST_ROW as usize - 100];
+    let (_folder, path) = file("a.csv", &format!("{header}{id},1,0\n{id},2,0\n"));
+    assert_eq!(joined(&path, options(STRICT, 1)).0.len(), 2);
+    let object = object.replace('{', &format!("{{\"session_id\": \"{}\", ", &id[100..]));
+    let (_folder, path) = file("a.ndjson", &object.repeat(2));
+    assert_eq!(joined(&path, options(STRICT, 1)).0.len(), 2);
+}
+
+/// Each line may have names of its own; what is needed is found among them.
+#[test]
+fn names_without_end() {
+    let line = |number: usize| match number {
+        2000 => "{\"n2000\": 1, \"message_ratio\": 1, \"conversion_happened\": 0}\n".to_owned(),
+        _ => format!("{{\"n{number}\": 1}}\n"),
+    };
+    let text: String = (0..=2000).map(line).collect();
+    let (_folder, path) = file("a.ndjson", &text);
+    let lenient = LabelMode::Required { drop_invalid: true };
+    assert_eq!(joined(&path, options(lenient, 100)).0.len(), 1);
+    let (_folder, path) = file("b.ndjson", &text.replace("message_ratio", "ratio"));
+    let mut visit = |_| ControlFlow::Continue(());
+    let error = scan(&path, options(lenient, 100), &mut visit).unwrap_err().to_string();
+    assert!(error.contains("`n0`, `n1`"), "{error}");
+    assert!(error.contains("and 489 more"), "{error}");
+}
+
+/// A file whose first lines are long has more rows than they say.
+#[test]
+fn rows_are_rather_overestimated() {
+    let long = format!("{},0\n", "1".repeat(2000));
+    let text = format!(
+        "message_ratio,conversion_happened\n{}{}",
+        long.repeat(600),
+        "1,0\n".repeat(500_000)
+    );
+    let (_folder, path) = file("a.csv", &text);
+    let rows = count(&path).unwrap();
+    assert!((500_000..1_000_000).contains(&rows), "{rows}");
+    // Blank lines are none.
+    let (_folder, path) = file("b.csv", &format!("message_ratio\n1\n2\n{}", "\n".repeat(500)));
+    assert_eq!(count(&path).unwrap(), 3 + 1);
+}
+
 #[test]
 fn who_has_enough_gets_no_more() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,11 +3,16 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::adapter::AdapterKind;
+use super::child;
+
+/// How long NVIDIA's tool may take. It hangs where the driver does, and memory is only shown.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The memory of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,16 +106,16 @@ impl NvidiaCard {
     }
 }
 
-/// What `nvidia-smi` says; nothing where it is not installed.
+/// What `nvidia-smi` says; nothing where it is not installed, or does not answer in time.
 pub(super) fn nvidia_cards() -> Vec<NvidiaCard> {
-    let output = Command::new("nvidia-smi")
-        .args(["--query-gpu=pci.bus_id,memory.total,driver_version,name"])
-        .arg("--format=csv,noheader,nounits")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    let output = output.ok().filter(|output| output.status.success());
-    output.map_or(Vec::new(), |output| cards(&String::from_utf8_lossy(&output.stdout)))
+    told_by(&mut Command::new("nvidia-smi"), PATIENCE)
+}
+
+fn told_by(tool: &mut Command, limit: Duration) -> Vec<NvidiaCard> {
+    tool.arg("--query-gpu=pci.bus_id,memory.total,driver_version,name");
+    tool.arg("--format=csv,noheader,nounits");
+    let ended = child::run(tool, limit).ok().filter(|ended| ended.status.success());
+    ended.map_or(Vec::new(), |ended| cards(&ended.stdout))
 }
 
 fn cards(text: &str) -> Vec<NvidiaCard> {
@@ -151,6 +156,19 @@ mod tests {
         assert!(cards[0].is_at("0000:19:00.0"));
         assert!(cards[1].is_at("0001:0a:00.0"));
         assert!(!cards[1].is_at("0000:0a:00.0"));
+    }
+
+    #[test]
+    fn a_tool_that_hangs_or_fails_says_nothing() {
+        let told = |script: &str, limit| {
+            let mut tool = Command::new("sh");
+            told_by(tool.args(["-c", script]), limit)
+        };
+        let long = Duration::from_secs(20);
+        let card = "echo 00000000:19:00.0, 143771, 570.86.15, NVIDIA H200";
+        assert_eq!(told(card, long).len(), 1);
+        assert_eq!(told(&format!("{card}; exit 9"), long), []);
+        assert_eq!(told(&format!("{card}; exec sleep 20"), Duration::from_millis(50)), []);
     }
 
     #[test]

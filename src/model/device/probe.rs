@@ -2,20 +2,16 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::adapter::{self, Adapter, Api};
+use super::child::{self, ChildError};
 use super::{open, quietly};
-
-/// How often a process is looked after.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks a driver.
 pub trait Probe {
@@ -88,48 +84,16 @@ pub struct InChild {
 
 impl InChild {
     fn ask<T: DeserializeOwned>(&self, question: &str) -> Result<T, Fault> {
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(question)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // Drivers print what they like there.
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| Fault::NotAsked(error.to_string()))?;
-        let stdout = child.stdout.take();
-        // Read beside waiting: a child that fills the pipe would wait for its reader.
-        let reader = thread::spawn(move || {
-            let mut text = String::new();
-            stdout.map(|mut stdout| stdout.read_to_string(&mut text));
-            text
-        });
-        let status = self.wait(&mut child)?;
-        let text = reader.join().unwrap_or_default();
-        match serde_json::from_str::<Reply<T>>(&text) {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg(question);
+        let ended = child::run(&mut command, self.limit).map_err(|error| match error {
+            ChildError::TimedOut => Fault::TimedOut(self.limit.as_secs()),
+            ChildError::System(error) => Fault::NotAsked(error.to_string()),
+        })?;
+        match serde_json::from_str::<Reply<T>>(&ended.stdout) {
             Ok(Reply::Ok(found)) => Ok(found),
             Ok(Reply::Err(reason)) => Err(Fault::Says(reason)),
-            Err(_) => Err(signal(status).map_or(Fault::Ended, Fault::Crashed)),
-        }
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus, Fault> {
-        let mut waited = Duration::ZERO;
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if waited < self.limit => {
-                    thread::sleep(PAUSE);
-                    waited += PAUSE;
-                }
-                Ok(None) => {
-                    // One that hangs in a driver may not even die; then the system has it.
-                    let _ = child.kill();
-                    let _ = child.try_wait();
-                    return Err(Fault::TimedOut(self.limit.as_secs()));
-                }
-                Err(error) => return Err(Fault::NotAsked(error.to_string())),
-            }
+            Err(_) => Err(signal(ended.status).map_or(Fault::Ended, Fault::Crashed)),
         }
     }
 }

@@ -33,6 +33,7 @@ mod tests;
 mod trainer;
 mod turns;
 
+use engine::{Model, Plan};
 use fields::{Fields, Rules};
 use loss::Loss;
 use mixture::Mixture;
@@ -67,16 +68,22 @@ pub(super) fn learner(
     Ok(match network {
         Network::Mlp(_) => {
             let model = Mlp::new(&fields, &rules, dropout, loss);
-            Box::new(Trainer::new(model, network, unit, threads))
+            Box::new(Trainer::new(model, network, unit, busy::<Mlp>(threads, config)))
         }
         Network::Tabular(_) => {
             let model = Tabular::new(&fields, &rules, dropout, loss);
-            Box::new(Trainer::new(model, network, unit, threads))
+            Box::new(Trainer::new(model, network, unit, busy::<Tabular>(threads, config)))
         }
         Network::Mixture(_) => {
             let model = Mixture::new(&fields, &rules, dropout, loss);
-            Box::new(Trainer::new(model, network, unit, threads))
+            Box::new(Trainer::new(model, network, unit, busy::<Mixture>(threads, config)))
         }
         Network::Residual(_) => return Err(Box::new(network)),
     })
+}
+
+/// As many threads as batches have shards for; further ones would only look on, at a cost.
+fn busy<M: Model>(threads: usize, config: &MemberConfig) -> usize {
+    // The stages make batches of up to half as many rows again.
+    threads.min(Plan::shards(config.batch_size + config.batch_size / 2, M::ROWS_A_SHARD))
 }
