@@ -182,11 +182,6 @@ impl Layers {
         self.request.given.contains_key(id)
     }
 
-    /// The identifiers of the arguments that the command line gives.
-    pub(super) fn given(&self) -> impl Iterator<Item = &str> {
-        self.request.given.keys().map(String::as_str)
-    }
-
     /// Whether the file sets this flag for this command alone.
     pub(super) fn is_overridden(&self, command: &str, arg: &Arg) -> bool {
         self.file.as_ref().is_some_and(|file| file.values(Some(command), arg).is_some())

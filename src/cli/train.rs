@@ -238,9 +238,23 @@ fn plan(args: &TrainArgs, layers: &Layers) -> anyhow::Result<Plan> {
     Ok(Plan { unfinished: Some(unfinished), ..plan })
 }
 
-/// Flags that may be given for a training that is gone on with, whatever it was begun with.
-const FREE: [&str; 8] =
-    ["resume", "out", "json", "cache", "quiet", "verbose", "color", "config_file"];
+/// The flags that make the training configuration.
+const SETTINGS: [&str; 14] = [
+    "config",
+    "classifiers",
+    "regressors",
+    "epochs",
+    "batch_size",
+    "lr",
+    "folds",
+    "seed",
+    "valid_fraction",
+    "loss",
+    "time_loss",
+    "reward_spec",
+    "decision",
+    "calibration",
+];
 
 /// What the command line asks otherwise than what a run was begun with. The environment and files
 /// may say what they like: the run counts.
@@ -249,10 +263,6 @@ fn other_flag(
     layers: &Layers,
     plan: &Plan,
 ) -> anyhow::Result<Option<&'static str>> {
-    let mut settings = layers.given().filter(|id| !FREE.contains(id)).peekable();
-    if settings.peek().is_none() {
-        return Ok(None);
-    }
     let gives = |id| layers.command_line_gives(id);
     Ok(if gives("data") && !are_same(&args.data, &plan.labelled.data) {
         Some("--data")
@@ -262,7 +272,7 @@ fn other_flag(
         Some("--device")
     } else if gives("max_memory") && args.max_memory != Some(plan.limit) {
         Some("--max-memory")
-    } else if settings.any(|id| !["data", "drop_invalid", "device", "max_memory"].contains(&id))
+    } else if SETTINGS.into_iter().any(gives)
         && configuration(args, layers.training())? != plan.config
     {
         Some("configuration")
